@@ -1,0 +1,178 @@
+# SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause
+#
+#   make            build ./nsmon
+#   sudo make run   install what is missing, build, trace everything
+#   sudo make test  install what is missing, build, run every test
+#   make help       the other targets and the variables
+
+CC = cc
+CLANG = clang
+BPFTOOL = $(shell PATH="$$PATH:/usr/sbin:/sbin" command -v bpftool || echo bpftool)
+PYTHON = /usr/bin/python3
+PKG_CONFIG = pkg-config
+OUTPUT = build
+PREFIX = /usr/local
+SBINDIR = $(PREFIX)/sbin
+MANDIR = $(PREFIX)/share/man
+DATADIR = $(PREFIX)/share/nsmon
+
+# SAN=1: AddressSanitizer and UndefinedBehaviorSanitizer, in a folder of their own.
+SAN =
+# DEBUG=1: no optimisation. V=1: show the commands.
+DEBUG =
+V =
+
+ARCH := $(shell uname -m | sed 's/amd64/x86_64/; s/aarch64/arm64/')
+BPF_ARCH := $(patsubst x86_64,x86,$(ARCH))
+ifeq ($(filter x86 arm64,$(BPF_ARCH)),)
+$(error nsmon runs on x86_64 and arm64, not on $(ARCH))
+endif
+
+B := $(OUTPUT)$(if $(SAN),/san)
+NSMON := $(if $(SAN),$(B)/nsmon,nsmon)
+Q := $(if $(V),,@)
+say = $(if $(V),,@printf '  %-8s %s\n' '$(1)' '$(2)';)
+
+CFLAGS ?= $(if $(DEBUG),-O0,-O2) -g
+WARNINGS := -Wall -Wextra -Wstrict-prototypes -Wmissing-prototypes -Wshadow $(WERROR)
+WERROR = -Werror
+SANITIZE := $(if $(SAN),-fsanitize=address$(comma)undefined -fno-sanitize-recover=all -fno-omit-frame-pointer)
+comma := ,
+CPPFLAGS += -D_GNU_SOURCE -Isrc -I$(B)
+ALL_CFLAGS = -std=gnu11 $(WARNINGS) $(CFLAGS) $(SANITIZE)
+LIBS := -lbpf -lelf -lz -lcap-ng
+BPF_CFLAGS := -g -O2 -target bpf -mcpu=v3 -D__TARGET_ARCH_$(BPF_ARCH) -Ivmlinux -Isrc \
+	-Wall -Wextra -Wno-unused-parameter $(WERROR)
+
+# Everything but probe.c, check.c and nsmon.c, which need a kernel, is unit-tested.
+PURE := event line log names options output stream text json kernel command
+KERNEL_SIDE := probe check nsmon
+OBJECTS := $(patsubst %,$(B)/%.o,$(PURE) $(KERNEL_SIDE) schema)
+PURE_OBJECTS := $(patsubst %,$(B)/%.o,$(PURE) schema)
+UNIT_TESTS := $(patsubst tests/unit/%.c,$(B)/unit/%,$(wildcard tests/unit/test_*.c))
+MAN := $(OUTPUT)/nsmon.8
+
+.DELETE_ON_ERROR:
+.SUFFIXES:
+.PHONY: all help run test test-quick test-unit test-golden test-e2e test-vm lint \
+	check-vmlinux deps deps-test install uninstall clean man
+
+all: $(NSMON)
+
+help:
+	@sed -n 's/^#   //p' Makefile
+	@echo 'targets:   all run test test-quick test-unit test-golden test-e2e test-vm lint'
+	@echo '           check-vmlinux deps deps-test install uninstall clean man'
+	@echo 'variables: V=1 DEBUG=1 SAN=1 OUTPUT=build PREFIX=/usr/local DESTDIR= CC= CLANG='
+	@echo '           KERNEL=name BACKEND=name (test-vm) NSMON_ARGS= (run)'
+
+# ---- the program
+
+$(NSMON): $(OBJECTS)
+	$(call say,LINK,$@)$(CC) $(ALL_CFLAGS) $(LDFLAGS) -o $@ $(OBJECTS) $(LIBS)
+
+$(B)/%.o: src/%.c Makefile | $(B)/tools
+	$(call say,CC,$@)$(CC) $(CPPFLAGS) $(ALL_CFLAGS) -MMD -MP -c -o $@ $<
+
+$(B)/schema.o: src/schema.S dist/nsmon.schema.json Makefile | $(B)/tools
+	$(call say,AS,$@)$(CC) -DSCHEMA_FILE='"dist/nsmon.schema.json"' -c -o $@ $<
+
+$(B)/probe.o: $(B)/nsmon.skel.h
+
+$(B)/nsmon.skel.h: $(B)/nsmon.bpf.o
+	$(call say,SKEL,$@)$(BPFTOOL) gen skeleton $< name nsmon_bpf > $@
+
+$(B)/nsmon.bpf.o: src/nsmon.bpf.c Makefile | $(B)/tools
+	$(call say,BPF,$@)$(CLANG) $(BPF_CFLAGS) -MMD -MP -MT $@ -MF $(B)/nsmon.bpf.d -c -o $@ $<
+
+-include $(wildcard $(B)/*.d $(B)/unit/*.d)
+
+# Names what is missing, and what brings it, before the first compiler is run.
+$(B)/tools: Makefile dist/deps
+	$(Q)mkdir -p $(B)/unit
+	$(Q)CC='$(CC)' CLANG='$(CLANG)' BPFTOOL='$(BPFTOOL)' sh dist/deps check build
+	@touch $@
+
+# ---- front doors
+
+run: deps
+	$(Q)$(MAKE) --no-print-directory all
+	$(Q)./nsmon $(NSMON_ARGS)
+
+deps:
+	$(Q)CC='$(CC)' CLANG='$(CLANG)' sh dist/deps install build
+
+deps-test: deps
+	$(Q)CC='$(CC)' CLANG='$(CLANG)' sh dist/deps install test
+
+test: deps-test
+	$(Q)MAKE='$(MAKE)' PYTHON='$(PYTHON)' sh tests/run all
+
+test-quick:
+	$(Q)MAKE='$(MAKE)' PYTHON='$(PYTHON)' sh tests/run quick
+
+test-unit:
+	$(Q)MAKE='$(MAKE)' PYTHON='$(PYTHON)' sh tests/run unit
+
+test-golden:
+	$(Q)MAKE='$(MAKE)' PYTHON='$(PYTHON)' sh tests/run golden
+
+test-e2e:
+	$(Q)MAKE='$(MAKE)' PYTHON='$(PYTHON)' sh tests/run e2e
+
+test-vm:
+	$(Q)MAKE='$(MAKE)' PYTHON='$(PYTHON)' KERNEL='$(KERNEL)' BACKEND='$(BACKEND)' sh tests/run vm
+
+lint:
+	$(Q)MAKE='$(MAKE)' PYTHON='$(PYTHON)' sh tests/run lint
+
+# ---- tests: what they are made of
+
+.PHONY: unit-tests drivers golden-tool
+unit-tests: $(UNIT_TESTS)
+
+$(B)/unit/%: tests/unit/%.c $(PURE_OBJECTS) Makefile
+	$(call say,CC,$@)$(CC) $(CPPFLAGS) -Itests/unit $(ALL_CFLAGS) -MMD -MP -MF $@.d -o $@ $< \
+		$(PURE_OBJECTS) -lcmocka $(LIBS)
+
+golden-tool: $(B)/golden
+
+$(B)/golden: tests/golden/golden.c $(PURE_OBJECTS) Makefile
+	$(call say,CC,$@)$(CC) $(CPPFLAGS) $(ALL_CFLAGS) -MMD -MP -MF $@.d -o $@ $< $(PURE_OBJECTS) $(LIBS)
+
+drivers: $(OUTPUT)/driver $(OUTPUT)/driver32
+
+$(OUTPUT)/driver: tests/e2e/driver.c Makefile | $(B)/tools
+	$(call say,CC,$@)$(CC) -std=gnu11 -O2 -g -Wall -Wextra -Werror -pthread -o $@ $<
+
+# Without a 32-bit C library the tests of ia32 callers say that they are skipped.
+$(OUTPUT)/driver32: tests/e2e/driver.c Makefile | $(B)/tools
+	$(call say,CC,$@)if [ '$(BPF_ARCH)' != x86 ] || ! echo 'int main(void){return 0;}' | \
+		gcc -m32 -x c -o /dev/null - 2>/dev/null; then \
+		echo '  note: no 32-bit C library here, so no $@'; \
+	else gcc -m32 -std=gnu11 -O2 -g -Wall -Wextra -Werror -pthread -o $@ $<; fi
+
+check-vmlinux: $(B)/nsmon.bpf.o
+	$(Q)$(PYTHON) vmlinux/check $(if $(BTF),--btf $(BTF)) $(B)/nsmon.bpf.o
+
+# ---- installation
+
+man: $(MAN)
+
+$(MAN): dist/nsmon.8.scd src/version.h | $(B)/tools
+	$(call say,MAN,$@)scdoc < $< > $@
+
+install: $(NSMON) $(MAN)
+	install -D -m 0755 $(NSMON) $(DESTDIR)$(SBINDIR)/nsmon
+	install -D -m 0644 $(MAN) $(DESTDIR)$(MANDIR)/man8/nsmon.8
+	install -D -m 0644 dist/nsmon.schema.json $(DESTDIR)$(DATADIR)/nsmon.schema.json
+
+uninstall:
+	rm -f $(DESTDIR)$(SBINDIR)/nsmon $(DESTDIR)$(MANDIR)/man8/nsmon.8 \
+		$(DESTDIR)$(DATADIR)/nsmon.schema.json
+	-rmdir $(DESTDIR)$(DATADIR)
+
+clean:
+	rm -rf $(filter-out / . ..,$(OUTPUT))/*.o $(OUTPUT)/*.d $(OUTPUT)/*.h $(OUTPUT)/unit \
+		$(OUTPUT)/san $(OUTPUT)/tools $(OUTPUT)/golden $(OUTPUT)/golden.d $(OUTPUT)/driver \
+		$(OUTPUT)/driver32 $(OUTPUT)/nsmon.8 nsmon

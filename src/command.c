@@ -1,0 +1,111 @@
+// SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause
+/* COMMAND: started as a shell would start it. Must not know that it is traced. */
+#include "command.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <grp.h>
+#include <poll.h>
+#include <pwd.h>
+#include <signal.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "log.h"
+
+void command_prepare(struct command *command)
+{
+	*command = (struct command){ 0 };
+	getrlimit(RLIMIT_MEMLOCK, &command->memlock);
+}
+
+static int become(const struct passwd *user)
+{
+	if (initgroups(user->pw_name, user->pw_gid) || setgid(user->pw_gid) ||
+	    setuid(user->pw_uid))
+		return -errno;
+	setenv("HOME", user->pw_dir, 1);
+	setenv("SHELL", user->pw_shell, 1);
+	setenv("USER", user->pw_name, 1);
+	setenv("LOGNAME", user->pw_name, 1);
+	return 0;
+}
+
+__attribute__((noreturn)) static void run_child(const struct command *command, char *const *argv,
+						const struct passwd *user, int report)
+{
+	static const int signals[] = { SIGINT, SIGTERM, SIGHUP, SIGPIPE, SIGALRM };
+	int err = 0;
+
+	for (size_t i = 0; i < sizeof(signals) / sizeof(*signals); i++)
+		signal(signals[i], SIG_DFL);
+	setrlimit(RLIMIT_MEMLOCK, &command->memlock);
+	if (user)
+		err = -become(user);
+	if (!err) {
+		execvp(argv[0], argv);
+		err = errno;
+	}
+	if (write(report, &err, sizeof(err)) < 0)
+		err = ENOENT;
+	_exit(err == ENOENT ? 127 : 126);
+}
+
+int command_start(struct command *command, char *const *argv, const char *user)
+{
+	const struct passwd *passwd = NULL;
+	int report[2];
+	pid_t pid;
+
+	if (user) {
+		passwd = getpwnam(user);
+		if (!passwd)
+			return -ENOENT;
+	}
+	if (pipe2(report, O_CLOEXEC))
+		return -errno;
+	pid = fork();
+	if (pid < 0) {
+		int err = -errno;
+
+		close(report[0]);
+		close(report[1]);
+		return err;
+	}
+	if (pid == 0)
+		run_child(command, argv, passwd, report[1]);
+	close(report[1]);
+	command->pid = pid;
+	while (read(report[0], &command->exec_error, sizeof(command->exec_error)) < 0 &&
+	       errno == EINTR)
+		;
+	close(report[0]);
+	return 0;
+}
+
+void command_reap(struct command *command, int timeout_ms)
+{
+	if (!command->pid || command->ended)
+		return;
+	for (;;) {
+		if (waitpid(command->pid, &command->status, WNOHANG) == command->pid) {
+			command->ended = true;
+			return;
+		}
+		if (timeout_ms <= 0)
+			return;
+		poll(NULL, 0, 10);
+		timeout_ms -= 10;
+	}
+}
+
+int command_exit_status(const struct command *command)
+{
+	if (!command->ended)
+		return 0;
+	if (WIFSIGNALED(command->status))
+		return 128 + WTERMSIG(command->status);
+	return WEXITSTATUS(command->status);
+}

@@ -1,0 +1,34 @@
+/* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
+/* Runs COMMAND. Knows nothing of tracing. */
+#ifndef COMMAND_H
+#define COMMAND_H
+
+#include <stdbool.h>
+#include <sys/resource.h>
+#include <sys/types.h>
+
+struct command {
+	pid_t pid; /* 0: none */
+	bool ended;
+	int status; /* as wait(2) returns it */
+	int exec_error; /* errno where it could not be started */
+	struct rlimit memlock; /* as it was before libbpf raised it */
+};
+
+/* Before anything changes what COMMAND is to find as it was. */
+void command_prepare(struct command *command);
+
+/*
+ * Forks and executes argv (ended by NULL), as user where it is not NULL. Returns
+ * 0 when the program runs or could not be executed (exec_error; the child ends
+ * with 127 or 126, as of a shell); a negative errno where nothing was started.
+ */
+int command_start(struct command *command, char *const *argv, const char *user);
+
+/* Takes note of its end, without waiting for at most timeout_ms (0: not at all). */
+void command_reap(struct command *command, int timeout_ms);
+
+/* The exit status of a shell: its own, or 128 and the signal; 0 while it runs. */
+int command_exit_status(const struct command *command);
+
+#endif

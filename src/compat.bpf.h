@@ -1,0 +1,248 @@
+/* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
+/*
+ * Where kernels and architectures differ: one flavour and one accessor for
+ * each difference, with what made it. No other file knows a kernel version.
+ */
+#ifndef COMPAT_BPF_H
+#define COMPAT_BPF_H
+
+#include "vmlinux.h"
+#include <bpf/bpf_core_read.h>
+#include <bpf/bpf_helpers.h>
+
+#pragma clang attribute push(__attribute__((preserve_access_index)), apply_to = record)
+
+/* 6.18 gave every namespace a 64-bit id; the member sits in an anonymous struct. */
+struct ns_common___id {
+	u64 ns_id;
+};
+
+/* Before that only mount namespaces had one. */
+struct mnt_namespace___seq {
+	u64 seq;
+};
+
+/* arch/x86/include/asm/ptrace.h */
+struct pt_regs___x86 {
+	unsigned long bx, cx, di, si, ax, orig_ax;
+};
+
+/* arch/arm64/include/asm/ptrace.h */
+struct pt_regs___arm64 {
+	u64 regs[31];
+	u64 orig_x0;
+	int syscallno;
+};
+
+/* arch/x86/include/asm/thread_info.h: TS_COMPAT while an ia32 system call runs. */
+struct thread_info___x86 {
+	u32 status;
+};
+
+struct task_struct___x86 {
+	struct thread_info___x86 thread_info;
+};
+
+/* arch/arm64/include/asm/thread_info.h: TIF_32BIT for an AArch32 task. */
+struct thread_info___arm64 {
+	unsigned long flags;
+};
+
+struct task_struct___arm64 {
+	struct thread_info___arm64 thread_info;
+};
+
+#pragma clang attribute pop
+
+/* What the running kernel has; set by src/probe.c before loading. */
+const volatile struct {
+	__u32 ns_present; /* bit per enum nsmon_ns_type */
+	bool ns_id; /* ioctl NS_GET_ID: 6.18 */
+	bool mnt_ns_id; /* ioctl NS_GET_MNTNS_ID: 6.11 */
+	bool group_dead_arg; /* sched_process_exit(task, group_dead): 6.16 */
+	bool exec_switches_time; /* exec_task_namespaces(): 6.3 */
+} kernel_has;
+
+/* The 64-bit id of a namespace, 0 where the kernel has none to offer. */
+static __always_inline __u64 compat_ns_id(const struct ns_common *ns)
+{
+	if (!kernel_has.ns_id)
+		return 0;
+	return BPF_CORE_READ((const struct ns_common___id *)ns, ns_id);
+}
+
+static __always_inline __u64 compat_mnt_ns_id(const struct mnt_namespace *mnt)
+{
+	if (kernel_has.ns_id)
+		return compat_ns_id(&mnt->ns);
+	if (!kernel_has.mnt_ns_id)
+		return 0;
+	return BPF_CORE_READ((const struct mnt_namespace___seq *)mnt, seq);
+}
+
+/* The system calls that nsmon follows. */
+enum syscall {
+	SYSCALL_OTHER,
+	SYSCALL_UNSHARE,
+	SYSCALL_SETNS,
+	SYSCALL_CLONE,
+	SYSCALL_CLONE3,
+	SYSCALL_EXEC,
+};
+
+#if defined(__TARGET_ARCH_x86)
+
+#define TS_COMPAT 2
+#define X32_SYSCALL_BIT 0x40000000
+
+static __always_inline bool compat_is_32bit(struct task_struct *task)
+{
+	return BPF_CORE_READ((struct task_struct___x86 *)task, thread_info.status) & TS_COMPAT;
+}
+
+/* arch/x86/entry/syscalls/syscall_32.tbl, syscall_64.tbl */
+static __always_inline enum syscall compat_syscall(long nr, struct task_struct *task)
+{
+	switch (nr & ~X32_SYSCALL_BIT) {
+	case 272:
+		return compat_is_32bit(task) ? SYSCALL_OTHER : SYSCALL_UNSHARE;
+	case 310:
+		return compat_is_32bit(task) ? SYSCALL_UNSHARE : SYSCALL_OTHER;
+	case 308:
+		return compat_is_32bit(task) ? SYSCALL_OTHER : SYSCALL_SETNS;
+	case 346:
+		return compat_is_32bit(task) ? SYSCALL_SETNS : SYSCALL_OTHER;
+	case 56:
+		return compat_is_32bit(task) ? SYSCALL_OTHER : SYSCALL_CLONE;
+	case 120:
+		return compat_is_32bit(task) ? SYSCALL_CLONE : SYSCALL_OTHER;
+	case 435:
+		return SYSCALL_CLONE3;
+	case 59:
+	case 322:
+	case 520: /* x32 */
+	case 545:
+		return compat_is_32bit(task) ? SYSCALL_OTHER : SYSCALL_EXEC;
+	case 11:
+	case 358:
+		return compat_is_32bit(task) ? SYSCALL_EXEC : SYSCALL_OTHER;
+	}
+	return SYSCALL_OTHER;
+}
+
+static __always_inline long compat_syscall_nr(struct pt_regs *regs)
+{
+	return BPF_CORE_READ((struct pt_regs___x86 *)regs, orig_ax);
+}
+
+/* First and second argument of the system call whose registers these are. */
+static __always_inline __u64 compat_syscall_arg1(struct pt_regs *regs, struct task_struct *task)
+{
+	const struct pt_regs___x86 *r = (const struct pt_regs___x86 *)regs;
+
+	if (compat_is_32bit(task))
+		return (__u32)BPF_CORE_READ(r, bx);
+	return BPF_CORE_READ(r, di);
+}
+
+static __always_inline __u64 compat_syscall_arg2(struct pt_regs *regs, struct task_struct *task)
+{
+	const struct pt_regs___x86 *r = (const struct pt_regs___x86 *)regs;
+
+	if (compat_is_32bit(task))
+		return (__u32)BPF_CORE_READ(r, cx);
+	return BPF_CORE_READ(r, si);
+}
+
+/* The arguments and the return value of a function under a kprobe. */
+static __always_inline __u64 compat_func_arg1(struct pt_regs *ctx)
+{
+	return ((struct pt_regs___x86 *)ctx)->di;
+}
+
+static __always_inline __u64 compat_func_arg2(struct pt_regs *ctx)
+{
+	return ((struct pt_regs___x86 *)ctx)->si;
+}
+
+static __always_inline long compat_func_ret(struct pt_regs *ctx)
+{
+	return ((struct pt_regs___x86 *)ctx)->ax;
+}
+
+#elif defined(__TARGET_ARCH_arm64)
+
+#define TIF_32BIT_MASK (1UL << 22)
+
+static __always_inline bool compat_is_32bit(struct task_struct *task)
+{
+	return BPF_CORE_READ((struct task_struct___arm64 *)task, thread_info.flags) &
+	       TIF_32BIT_MASK;
+}
+
+/* include/uapi/asm-generic/unistd.h, arch/arm64/include/asm/unistd32.h */
+static __always_inline enum syscall compat_syscall(long nr, struct task_struct *task)
+{
+	switch (nr) {
+	case 97:
+		return compat_is_32bit(task) ? SYSCALL_OTHER : SYSCALL_UNSHARE;
+	case 337:
+		return compat_is_32bit(task) ? SYSCALL_UNSHARE : SYSCALL_OTHER;
+	case 268:
+		return compat_is_32bit(task) ? SYSCALL_OTHER : SYSCALL_SETNS;
+	case 375:
+		return compat_is_32bit(task) ? SYSCALL_SETNS : SYSCALL_OTHER;
+	case 220:
+		return compat_is_32bit(task) ? SYSCALL_OTHER : SYSCALL_CLONE;
+	case 120:
+		return compat_is_32bit(task) ? SYSCALL_CLONE : SYSCALL_OTHER;
+	case 435:
+		return SYSCALL_CLONE3;
+	case 221:
+	case 281:
+		return compat_is_32bit(task) ? SYSCALL_OTHER : SYSCALL_EXEC;
+	case 11:
+	case 387:
+		return compat_is_32bit(task) ? SYSCALL_EXEC : SYSCALL_OTHER;
+	}
+	return SYSCALL_OTHER;
+}
+
+static __always_inline long compat_syscall_nr(struct pt_regs *regs)
+{
+	return BPF_CORE_READ((struct pt_regs___arm64 *)regs, syscallno);
+}
+
+/* The first argument's register carries the return value at the end of a call. */
+static __always_inline __u64 compat_syscall_arg1(struct pt_regs *regs, struct task_struct *task)
+{
+	(void)task;
+	return BPF_CORE_READ((struct pt_regs___arm64 *)regs, orig_x0);
+}
+
+static __always_inline __u64 compat_syscall_arg2(struct pt_regs *regs, struct task_struct *task)
+{
+	(void)task;
+	return BPF_CORE_READ((struct pt_regs___arm64 *)regs, regs[1]);
+}
+
+static __always_inline __u64 compat_func_arg1(struct pt_regs *ctx)
+{
+	return ((struct pt_regs___arm64 *)ctx)->regs[0];
+}
+
+static __always_inline __u64 compat_func_arg2(struct pt_regs *ctx)
+{
+	return ((struct pt_regs___arm64 *)ctx)->regs[1];
+}
+
+static __always_inline long compat_func_ret(struct pt_regs *ctx)
+{
+	return ((struct pt_regs___arm64 *)ctx)->regs[0];
+}
+
+#else
+#error "nsmon knows x86 and arm64"
+#endif
+
+#endif

@@ -1,0 +1,53 @@
+/* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
+/* Bytes of the ring buffer -> a checked event. */
+#ifndef EVENT_H
+#define EVENT_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "nsmon.h"
+
+/*
+ * One record, checked. Pointers are into the record itself, which stays the
+ * ring buffer's: they hold until the next one is read.
+ */
+struct event {
+	enum nsmon_kind kind;
+	uint64_t time; /* nanoseconds since boot */
+	uint32_t cpu;
+	const struct nsmon_task *task; /* NULL for NSMON_LOST */
+	const struct nsmon_ns_change *change; /* NULL where no namespace changed */
+	const struct nsmon_failed *failed; /* NULL unless an attempt failed */
+	union {
+		struct {
+			bool told; /* false: only its change is wanted */
+			uint32_t ptid;
+		} fork;
+		struct {
+			uint32_t old_tid; /* 0: the main thread execed */
+			const char *filename; /* not ended by a NUL */
+			size_t filename_len;
+			const char *args; /* each ended by a NUL; the last one may lack it */
+			size_t args_len;
+			bool truncated;
+		} exec;
+		struct {
+			uint32_t status; /* as wait(2) returns it */
+			uint64_t duration_ns;
+		} exit;
+		const struct nsmon_lost *lost;
+	};
+};
+
+/*
+ * Decodes size bytes at data, which is aligned to 8. Trusts no number in it.
+ * Returns 0, or -EINVAL where it is not a record of NSMON_LAYOUT.
+ */
+int event_decode(struct event *event, const void *data, size_t size);
+
+/* The next of the arguments [*at, end): its start; *len without the NUL; NULL at the end. */
+const char *event_next_arg(const char **at, const char *end, size_t *len);
+
+#endif

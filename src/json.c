@@ -1,0 +1,259 @@
+// SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause
+/*
+ * Events -> JSON lines (RFC 8259). Every member that is written here is in
+ * dist/nsmon.schema.json; absent means absent.
+ */
+#include "format.h"
+
+#include <string.h>
+#include <sys/wait.h>
+
+#include "version.h"
+
+/* ,"name":value — every member but the first. The name is a literal. */
+#define member_u64(line, name, value)                                                              \
+	do {                                                                                       \
+		line_text(line, ",\"" name "\":");                                                 \
+		line_u64(line, value);                                                             \
+	} while (0)
+
+#define member_string(line, name, value)                                                           \
+	do {                                                                                       \
+		const char *string_ = (value);                                                     \
+		line_text(line, ",\"" name "\":");                                                 \
+		line_json(line, string_, strlen(string_));                                         \
+	} while (0)
+
+#define member_true(line, name) line_text(line, ",\"" name "\":true")
+
+static void begin(struct line *line, const struct stamp *stamp, const char *event)
+{
+	line_text(line, "{\"time\":\"");
+	line_time(line, stamp->time);
+	line_text(line, "\"");
+	member_u64(line, "seq", stamp->seq);
+	line_text(line, ",\"event\":\"");
+	line_string(line, event);
+	line_text(line, "\"");
+}
+
+static void end(struct line *line)
+{
+	if (line->raw)
+		member_true(line, "raw");
+	line_text(line, "}\n");
+}
+
+static void task_members(struct line *line, const struct nsmon_task *task)
+{
+	member_u64(line, "pid", task->pid);
+	member_u64(line, "tid", task->tid);
+	member_u64(line, "ppid", task->ppid);
+	member_u64(line, "vpid", task->vpid);
+	member_u64(line, "start_ns", task->start_ns);
+	line_text(line, ",\"comm\":");
+	line_json_name(line, task->comm, sizeof(task->comm));
+	member_u64(line, "uid", task->uid);
+	member_u64(line, "gid", task->gid);
+	member_u64(line, "cgroup_id", task->cgroup_id);
+}
+
+static void exec_members(struct line *line, const struct event *event)
+{
+	const char *at = event->exec.args;
+	const char *args_end = at + event->exec.args_len;
+	const char *arg;
+	size_t len;
+
+	line_text(line, ",\"filename\":");
+	line_json(line, event->exec.filename, event->exec.filename_len);
+	line_text(line, ",\"args\":[");
+	for (bool first = true; (arg = event_next_arg(&at, args_end, &len)); first = false) {
+		if (!first)
+			line_text(line, ",");
+		line_json(line, arg, len);
+	}
+	line_text(line, "]");
+	if (event->exec.truncated)
+		member_true(line, "args_truncated");
+	if (event->exec.old_tid)
+		member_u64(line, "old_tid", event->exec.old_tid);
+}
+
+static void exit_members(struct line *line, const struct event *event)
+{
+	int status = (int)event->exit.status;
+
+	if (WIFSIGNALED(status)) {
+		member_u64(line, "signal", (uint64_t)WTERMSIG(status));
+		if (WCOREDUMP(status))
+			member_true(line, "core");
+	} else {
+		member_u64(line, "code", (uint64_t)WEXITSTATUS(status));
+	}
+	member_u64(line, "duration_ns", event->exit.duration_ns);
+}
+
+static void json_event(struct line *line, const struct run *run, const struct stamp *stamp,
+		       const struct event *event)
+{
+	(void)run;
+	begin(line, stamp, kind_names[event->kind]);
+	task_members(line, event->task);
+	if (event->kind == NSMON_FORK)
+		member_u64(line, "ptid", event->fork.ptid);
+	else if (event->kind == NSMON_EXEC)
+		exec_members(line, event);
+	else
+		exit_members(line, event);
+	end(line);
+}
+
+static void json_ns(struct line *line, const struct run *run, const struct stamp *stamp,
+		    const struct event *event, enum nsmon_ns_type type)
+{
+	const struct nsmon_ns_change *change = event->change;
+
+	(void)run;
+	begin(line, stamp, "ns");
+	task_members(line, event->task);
+	member_string(line, "type", ns_type_names[type]);
+	member_string(line, "reason", reason_names[change->reason[type]]);
+	member_u64(line, "old_inum", change->old.inum[type]);
+	member_u64(line, "inum", change->now.inum[type]);
+	if (change->old.id[type])
+		member_u64(line, "old_ns_id", change->old.id[type]);
+	if (change->now.id[type])
+		member_u64(line, "ns_id", change->now.id[type]);
+	end(line);
+}
+
+static void json_failed(struct line *line, const struct run *run, const struct stamp *stamp,
+			const struct event *event)
+{
+	const char *error = strerrorname_np((int)event->failed->error);
+
+	(void)run;
+	begin(line, stamp, "ns");
+	task_members(line, event->task);
+	member_string(line, "reason", reason_names[event->failed->reason]);
+	member_u64(line, "errno", event->failed->error);
+	if (error)
+		member_string(line, "error", error);
+	member_u64(line, "flags", event->failed->flags);
+	end(line);
+}
+
+static void json_lost(struct line *line, const struct run *run, const struct stamp *stamp,
+		      const uint64_t lost[NSMON_KINDS])
+{
+	(void)run;
+	begin(line, stamp, "lost");
+	member_u64(line, "count", lost_count(lost));
+	member_u64(line, "fork", lost[NSMON_FORK]);
+	member_u64(line, "exec", lost[NSMON_EXEC]);
+	member_u64(line, "exit", lost[NSMON_EXIT]);
+	member_u64(line, "ns", lost[NSMON_NS]);
+	end(line);
+}
+
+/* "name":["a","b"] for the bits that are set. */
+static void names_array(struct line *line, const char *name, const char *const *names,
+			size_t count, uint32_t bits)
+{
+	bool first = true;
+
+	line_json(line, name, strlen(name));
+	line_text(line, ":[");
+	for (size_t i = 0; i < count; i++) {
+		if (!names[i] || !(bits & (1U << i)))
+			continue;
+		if (!first)
+			line_text(line, ",");
+		line_json(line, names[i], strlen(names[i]));
+		first = false;
+	}
+	line_text(line, "]");
+}
+
+/* What restricts or widens the stream: a reader can tell what it does not see. */
+static void filters(struct line *line, const struct options *options)
+{
+	line_text(line, ",\"filters\":{");
+	names_array(line, "events", kind_names, NSMON_LOST, options->events);
+	line_text(line, ",");
+	names_array(line, "types", ns_type_names, NSMON_NS_TYPES, options->types);
+	line_text(line, ",");
+	names_array(line, "reasons", reason_names, NSMON_REASONS, options->reasons);
+	if (options->pid_count) {
+		line_text(line, ",\"pids\":[");
+		for (size_t i = 0; i < options->pid_count; i++) {
+			if (i)
+				line_text(line, ",");
+			line_u64(line, (uint64_t)options->pids[i]);
+		}
+		line_text(line, "]");
+	}
+	if (options->command) {
+		size_t room = 4096; /* as for the arguments of an exec */
+
+		line_text(line, ",\"command\":[");
+		for (char **arg = options->command; *arg && room; arg++) {
+			size_t len = strnlen(*arg, room);
+
+			if (arg != options->command)
+				line_text(line, ",");
+			line_json(line, *arg, len);
+			room -= len < room ? len + 1 : room;
+		}
+		line_text(line, "]");
+	}
+	if (options->threads)
+		member_true(line, "threads");
+	if (options->failed)
+		member_true(line, "failed");
+	line_text(line, "}");
+}
+
+static void json_start(struct line *line, const struct run *run, const struct stamp *stamp)
+{
+	const struct utsname *uname = &run->kernel->uname;
+
+	begin(line, stamp, "start");
+	member_string(line, "version", NSMON_VERSION);
+	member_u64(line, "schema", NSMON_SCHEMA);
+	member_string(line, "backend", run->backend);
+	member_string(line, "kernel", uname->release);
+	member_string(line, "arch", uname->machine);
+	member_string(line, "host", uname->nodename);
+	if (run->kernel->boot_id[0])
+		member_string(line, "boot_id", run->kernel->boot_id);
+	filters(line, run->options);
+	end(line);
+}
+
+static void json_stop(struct line *line, const struct run *run, const struct stamp *stamp,
+		      const struct totals *totals)
+{
+	(void)run;
+	begin(line, stamp, "stop");
+	member_u64(line, "fork", totals->written[NSMON_FORK]);
+	member_u64(line, "exec", totals->written[NSMON_EXEC]);
+	member_u64(line, "exit", totals->written[NSMON_EXIT]);
+	member_u64(line, "ns", totals->written[NSMON_NS]);
+	member_u64(line, "lost", totals->lost);
+	if (totals->has_switches) {
+		member_u64(line, "switches", totals->switches);
+		member_u64(line, "switches_known", totals->switches_known);
+	}
+	end(line);
+}
+
+const struct formatter json_formatter = {
+	.start = json_start,
+	.event = json_event,
+	.ns = json_ns,
+	.failed = json_failed,
+	.lost = json_lost,
+	.stop = json_stop,
+};

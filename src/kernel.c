@@ -1,0 +1,111 @@
+// SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause
+/* The running kernel as user space sees it. Must not load anything into it. */
+#include "kernel.h"
+
+#include <bpf/btf.h>
+#include <cap-ng.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/ioctl.h>
+#include <unistd.h>
+
+#include "names.h"
+
+/* include/uapi/linux/nsfs.h, 6.11 and 6.18; older headers lack them. */
+#define NSMON_NS_GET_MNTNS_ID _IOR(0xb7, 0x5, uint64_t)
+#define NSMON_NS_GET_ID _IOR(0xb7, 13, uint64_t)
+
+bool kernel_release_supported(const char *release)
+{
+	int major, minor;
+
+	if (sscanf(release, "%d.%d", &major, &minor) != 2)
+		return true;
+	return major > KERNEL_OLDEST_MAJOR ||
+	       (major == KERNEL_OLDEST_MAJOR && minor >= KERNEL_OLDEST_MINOR);
+}
+
+static void read_boot_id(char *boot_id, size_t size)
+{
+	FILE *file = fopen("/proc/sys/kernel/random/boot_id", "re");
+
+	boot_id[0] = 0;
+	if (!file)
+		return;
+	if (fgets(boot_id, (int)size, file))
+		boot_id[strcspn(boot_id, "\n")] = 0;
+	fclose(file);
+}
+
+static enum kernel_ids find_ids(void)
+{
+	int fd = open("/proc/self/ns/mnt", O_RDONLY | O_CLOEXEC);
+	enum kernel_ids ids = KERNEL_IDS_NONE;
+	uint64_t id;
+
+	if (fd < 0)
+		return ids;
+	if (ioctl(fd, NSMON_NS_GET_ID, &id) == 0)
+		ids = KERNEL_IDS_ALL;
+	else if (ioctl(fd, NSMON_NS_GET_MNTNS_ID, &id) == 0)
+		ids = KERNEL_IDS_MNT;
+	close(fd);
+	return ids;
+}
+
+static bool have_capability(unsigned int capability)
+{
+	return capng_have_capability(CAPNG_EFFECTIVE, capability) ||
+	       capng_have_capability(CAPNG_EFFECTIVE, CAP_SYS_ADMIN);
+}
+
+int kernel_read(struct kernel *kernel)
+{
+	char path[64];
+
+	*kernel = (struct kernel){ 0 };
+	uname(&kernel->uname);
+	read_boot_id(kernel->boot_id, sizeof(kernel->boot_id));
+	for (int i = 0; i < NSMON_NS_TYPES; i++) {
+		snprintf(path, sizeof(path), "/proc/self/ns/%s", ns_type_names[i]);
+		if (faccessat(AT_FDCWD, path, F_OK, AT_SYMLINK_NOFOLLOW) == 0)
+			kernel->ns_present |= 1U << i;
+	}
+	kernel->ids = find_ids();
+	capng_get_caps_process();
+	kernel->cap_bpf = have_capability(CAP_BPF);
+	kernel->cap_perfmon = have_capability(CAP_PERFMON);
+	return kernel->ns_present ? 0 : -ENOENT;
+}
+
+struct btf *kernel_load_btf(const char *path)
+{
+	return path ? btf__parse(path, NULL) : btf__load_vmlinux_btf();
+}
+
+bool kernel_has_function(const struct btf *btf, const char *name)
+{
+	return btf__find_by_name_kind(btf, name, BTF_KIND_FUNC) > 0;
+}
+
+int kernel_tracepoint_args(const struct btf *btf, const char *tracepoint)
+{
+	char name[80];
+	const struct btf_type *type;
+	int id;
+
+	/* include/trace/bpf_probe.h: a typedef of a pointer to the probe's prototype. */
+	snprintf(name, sizeof(name), "btf_trace_%s", tracepoint);
+	id = btf__find_by_name_kind(btf, name, BTF_KIND_TYPEDEF);
+	if (id < 0)
+		return -1;
+	type = btf__type_by_id(btf, btf__type_by_id(btf, (__u32)id)->type);
+	if (!type || !btf_is_ptr(type))
+		return -1;
+	type = btf__type_by_id(btf, type->type);
+	if (!type || !btf_is_func_proto(type))
+		return -1;
+	return btf_vlen(type) - 1; /* without the probe's own data */
+}

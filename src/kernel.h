@@ -1,0 +1,53 @@
+/* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
+/* What the running kernel is and has, found out from user space. Knows no BPF program. */
+#ifndef KERNEL_H
+#define KERNEL_H
+
+#include <stdbool.h>
+#include <stdint.h>
+#include <sys/utsname.h>
+
+#include "nsmon.h"
+
+struct btf;
+
+/* The first kernel with the ring buffer, BTF tracepoints and task iterators. */
+#define KERNEL_OLDEST_MAJOR 5
+#define KERNEL_OLDEST_MINOR 8
+
+#define KERNEL_BTF_PATH "/sys/kernel/btf/vmlinux"
+
+enum kernel_ids {
+	KERNEL_IDS_NONE,
+	KERNEL_IDS_MNT, /* ioctl NS_GET_MNTNS_ID: mount namespaces alone */
+	KERNEL_IDS_ALL, /* ioctl NS_GET_ID */
+};
+
+struct kernel {
+	struct utsname uname;
+	char boot_id[40]; /* empty where it cannot be read */
+	uint32_t ns_present; /* bit per enum nsmon_ns_type */
+	enum kernel_ids ids;
+	bool cap_bpf; /* or CAP_SYS_ADMIN */
+	bool cap_perfmon; /* or CAP_SYS_ADMIN */
+};
+
+/* Returns 0, or a negative errno where /proc/self/ns cannot be read. */
+int kernel_read(struct kernel *kernel);
+
+/* Is a release as of uname(2) new enough? One that cannot be read is taken to be. */
+bool kernel_release_supported(const char *release);
+
+/*
+ * The kernel's BTF, from path or, where that is NULL, from where libbpf looks.
+ * The caller frees it with btf__free(). NULL with errno set on failure.
+ */
+struct btf *kernel_load_btf(const char *path);
+
+/* Does the BTF have a function of this name? */
+bool kernel_has_function(const struct btf *btf, const char *name);
+
+/* Number of arguments of a tracepoint; -1 when it is not in the BTF. */
+int kernel_tracepoint_args(const struct btf *btf, const char *tracepoint);
+
+#endif

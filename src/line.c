@@ -1,0 +1,222 @@
+// SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause
+/* Bytes of a line. Must not know which fields a record has. */
+#include "line.h"
+
+#include <string.h>
+#include <time.h>
+
+static const char hex[] = "0123456789abcdef";
+
+void line_bytes(struct line *line, const char *bytes, size_t len)
+{
+	if ((size_t)(line->end - line->at) < len)
+		return;
+	memcpy(line->at, bytes, len);
+	line->at += len;
+}
+
+void line_string(struct line *line, const char *string)
+{
+	line_bytes(line, string, strlen(string));
+}
+
+void line_u64(struct line *line, uint64_t number)
+{
+	char digits[20];
+	char *p = digits + sizeof(digits);
+
+	do {
+		*--p = (char)('0' + number % 10);
+		number /= 10;
+	} while (number);
+	line_bytes(line, p, (size_t)(digits + sizeof(digits) - p));
+}
+
+/*
+ * Length of the UTF-8 sequence at p, 0 where there is none: no overlong forms,
+ * no surrogates, nothing above U+10FFFF (Unicode, table 3-7).
+ */
+static size_t utf8_length(const unsigned char *p, size_t room)
+{
+	unsigned char second_min = 0x80, second_max = 0xbf;
+	size_t len;
+
+	if (p[0] < 0x80)
+		return 1;
+	if (p[0] >= 0xc2 && p[0] <= 0xdf)
+		len = 2;
+	else if (p[0] >= 0xe0 && p[0] <= 0xef)
+		len = 3;
+	else if (p[0] >= 0xf0 && p[0] <= 0xf4)
+		len = 4;
+	else
+		return 0;
+	if (p[0] == 0xe0)
+		second_min = 0xa0;
+	else if (p[0] == 0xed)
+		second_max = 0x9f;
+	else if (p[0] == 0xf0)
+		second_min = 0x90;
+	else if (p[0] == 0xf4)
+		second_max = 0x8f;
+	if (room < len || p[1] < second_min || p[1] > second_max)
+		return 0;
+	for (size_t i = 2; i < len; i++)
+		if (p[i] < 0x80 || p[i] > 0xbf)
+			return 0;
+	return len;
+}
+
+/* Plain in both formats: printable ASCII but the quote and the backslash. */
+static bool is_plain(unsigned char c)
+{
+	return c >= 0x20 && c < 0x7f && c != '"' && c != '\\';
+}
+
+static size_t plain_run(const unsigned char *p, size_t len)
+{
+	size_t n = 0;
+
+	while (n < len && is_plain(p[n]))
+		n++;
+	return n;
+}
+
+static void escape_byte(struct line *line, unsigned char c)
+{
+	static const char from[] = "\a\b\t\n\v\f\r\"\\";
+	static const char to[] = "abtnvfr\"\\";
+	const char *found = c ? strchr(from, c) : NULL;
+	char escape[4] = { '\\', 'x', hex[c >> 4], hex[c & 15] };
+
+	if (found) {
+		escape[1] = to[found - from];
+		line_bytes(line, escape, 2);
+		return;
+	}
+	line_bytes(line, escape, 4);
+}
+
+/*
+ * U+0080 to U+009F are control characters of 8-bit terminals. U+2028 and 2029
+ * separate lines; the directional marks show a name as another one.
+ */
+static bool is_dangerous(const unsigned char *p, size_t len)
+{
+	if (len == 2)
+		return p[0] == 0xc2 && p[1] < 0xa0;
+	if (len != 3 || p[0] != 0xe2)
+		return false;
+	return (p[1] == 0x80 && (p[2] == 0x8e || p[2] == 0x8f || (p[2] >= 0xa8 && p[2] <= 0xae))) ||
+	       (p[1] == 0x81 && p[2] >= 0xa6 && p[2] <= 0xa9);
+}
+
+void line_escaped(struct line *line, const char *bytes, size_t len)
+{
+	const unsigned char *p = (const unsigned char *)bytes;
+	const unsigned char *end = p + len;
+
+	while (p < end) {
+		size_t n = plain_run(p, (size_t)(end - p));
+
+		line_bytes(line, (const char *)p, n);
+		p += n;
+		if (p == end)
+			break;
+		n = utf8_length(p, (size_t)(end - p));
+		if (n > 1 && !is_dangerous(p, n)) {
+			line_bytes(line, (const char *)p, n);
+			p += n;
+			continue;
+		}
+		for (n = n ? n : 1; n; n--)
+			escape_byte(line, *p++);
+	}
+}
+
+void line_escaped_name(struct line *line, const char *name, size_t size)
+{
+	line_escaped(line, name, strnlen(name, size));
+}
+
+static void json_byte(struct line *line, unsigned char c)
+{
+	char escape[6] = { '\\', 'u', '0', '0', hex[c >> 4], hex[c & 15] };
+
+	if (c == '"' || c == '\\') {
+		escape[1] = (char)c;
+		line_bytes(line, escape, 2);
+	} else if (c == '\n') {
+		line_text(line, "\\n");
+	} else if (c == '\t') {
+		line_text(line, "\\t");
+	} else {
+		line_bytes(line, escape, 6);
+	}
+}
+
+/* What is_dangerous() knows is below U+10000. */
+static void json_dangerous(struct line *line, const unsigned char *p, size_t len)
+{
+	unsigned int c = len == 2 ? (p[0] & 0x1fU) << 6 | (p[1] & 0x3fU) :
+				    (p[0] & 0xfU) << 12 | (p[1] & 0x3fU) << 6 | (p[2] & 0x3fU);
+	char escape[6] = { '\\', 'u', hex[c >> 12], hex[c >> 8 & 15], hex[c >> 4 & 15], hex[c & 15] };
+
+	line_bytes(line, escape, sizeof(escape));
+}
+
+void line_json(struct line *line, const char *bytes, size_t len)
+{
+	const unsigned char *p = (const unsigned char *)bytes;
+	const unsigned char *end = p + len;
+
+	line_text(line, "\"");
+	while (p < end) {
+		size_t n = plain_run(p, (size_t)(end - p));
+
+		line_bytes(line, (const char *)p, n);
+		p += n;
+		if (p == end)
+			break;
+		n = utf8_length(p, (size_t)(end - p));
+		if (n == 1) {
+			json_byte(line, *p);
+		} else if (n && is_dangerous(p, n)) {
+			json_dangerous(line, p, n);
+		} else if (n) {
+			line_bytes(line, (const char *)p, n);
+		} else {
+			line_text(line, "\xef\xbf\xbd");
+			line->raw = true;
+			n = 1;
+		}
+		p += n;
+	}
+	line_text(line, "\"");
+}
+
+void line_json_name(struct line *line, const char *name, size_t size)
+{
+	line_json(line, name, strnlen(name, size));
+}
+
+void line_time(struct line *line, uint64_t realtime_ns)
+{
+	static time_t kept = -1;
+	static char text[sizeof("2026-11-23T16:24:00.123456789Z")];
+	time_t second = (time_t)(realtime_ns / 1000000000U);
+	uint32_t ns = (uint32_t)(realtime_ns % 1000000000U);
+
+	if (second != kept) {
+		struct tm tm;
+
+		gmtime_r(&second, &tm);
+		strftime(text, sizeof(text), "%Y-%m-%dT%H:%M:%S.000000000Z", &tm);
+		kept = second;
+	}
+	for (int i = 28; i > 19; i--) {
+		text[i] = (char)('0' + ns % 10);
+		ns /= 10;
+	}
+	line_bytes(line, text, sizeof(text) - 1);
+}

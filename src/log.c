@@ -1,0 +1,63 @@
+// SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause
+/* Diagnostics on standard error. Must not know what they are about. */
+#include "log.h"
+
+#include <ctype.h>
+#include <errno.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <string.h>
+#include <unistd.h>
+
+static enum log_level shown = LOG_LEVEL_NOTE;
+
+void log_set_level(enum log_level level)
+{
+	shown = level;
+}
+
+enum log_level log_get_level(void)
+{
+	return shown;
+}
+
+/* Names and paths that a message quotes may be anybody's: one line, no escapes. */
+static void write_message(const char *format, va_list args)
+{
+	char message[2048];
+	char line[sizeof(message) * 4 + 16];
+	size_t len;
+	int saved = errno;
+
+	if (vsnprintf(message, sizeof(message), format, args) < 0)
+		return;
+	len = (size_t)snprintf(line, sizeof(line), "nsmon: ");
+	for (const char *p = message; *p; p++) {
+		if (iscntrl((unsigned char)*p) && *p != '\t')
+			len += (size_t)snprintf(line + len, sizeof(line) - len, "\\x%02x",
+						(unsigned char)*p);
+		else
+			line[len++] = *p;
+	}
+	line[len++] = '\n';
+	if (write(STDERR_FILENO, line, len) < 0) {
+		/* There is nobody left to tell. */
+	}
+	errno = saved;
+}
+
+#define DEFINE_LOG(name, level)                                                                    \
+	void name(const char *format, ...)                                                         \
+	{                                                                                          \
+		va_list args;                                                                      \
+                                                                                                   \
+		if (shown < (level))                                                               \
+			return;                                                                    \
+		va_start(args, format);                                                            \
+		write_message(format, args);                                                       \
+		va_end(args);                                                                      \
+	}
+
+DEFINE_LOG(log_error, LOG_LEVEL_ERROR)
+DEFINE_LOG(log_note, LOG_LEVEL_NOTE)
+DEFINE_LOG(log_debug, LOG_LEVEL_DEBUG)

@@ -1,0 +1,849 @@
+// SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause
+/*
+ * The handlers, one for each kind of event, and below them the few lines for
+ * each backend that attach them. Each handler filters, compares namespaces and
+ * puts one record into the ring buffer.
+ */
+#include "vmlinux.h"
+#include <bpf/bpf_core_read.h>
+#include <bpf/bpf_helpers.h>
+#include <bpf/bpf_tracing.h>
+#include "compat.bpf.h"
+#include "nsmon.h"
+#include "ring.bpf.h"
+#include "task.bpf.h"
+
+char LICENSE[] SEC("license") = "Dual BSD/GPL";
+
+/* include/linux/sched/signal.h */
+#define SIGNAL_GROUP_EXIT 0x00000004
+
+/* include/uapi/linux/sched.h */
+#define CSIGNAL 0x000000ffULL
+#define CLONE_NEWTIME 0x00000080ULL
+#define CLONE_NEW_MASK 0x7e020000ULL /* mnt, cgroup, uts, ipc, user, pid, net */
+#define UNSHARE_EMPTY_MNTNS 0x00100000ULL /* 7.1 */
+#define CLONE_EMPTY_MNTNS (1ULL << 37) /* 7.1 */
+
+/* include/linux/errno.h: what restarts a system call is not an error of it. */
+#define ERESTARTSYS 512
+
+/* The filter; read-only, so that the verifier removes what is not asked for. */
+const volatile struct {
+	__u32 events; /* bit per enum nsmon_kind */
+	__u32 types; /* bit per enum nsmon_ns_type */
+	__u32 reasons; /* bit per enum nsmon_reason */
+	bool threads;
+	bool failed;
+	bool follow; /* only processes in the map `followed` */
+} filter;
+
+/* Processes that are followed, and how many of them live. */
+struct {
+	__uint(type, BPF_MAP_TYPE_HASH);
+	__uint(max_entries, 1); /* at load */
+	__type(key, __u32);
+	__type(value, __u32);
+} followed SEC(".maps");
+
+volatile __u64 followed_count;
+
+/* While nsmon starts COMMAND: its own process id, whose next child is followed. */
+volatile __u32 spawner;
+
+/* A system call that is under way: the task's namespaces when it began. */
+struct pending {
+	struct nsmon_ns_set set;
+	__u64 flags;
+	__u32 reason; /* enum nsmon_reason */
+	__u32 zero;
+};
+
+struct {
+	__uint(type, BPF_MAP_TYPE_HASH);
+	__uint(max_entries, 8192); /* tasks inside unshare() or setns() at one moment */
+	__type(key, __u32);
+	__type(value, struct pending);
+} pending SEC(".maps");
+
+/* Namespaces of main threads that ended before their process: its row's. */
+struct {
+	__uint(type, BPF_MAP_TYPE_HASH);
+	__uint(max_entries, 8192);
+	__type(key, __u32);
+	__type(value, struct nsmon_ns_set);
+} ended_leaders SEC(".maps");
+
+/*
+ * Processes whose end was seen, where the kernel does not say which of two
+ * threads that end at once was the last. Those that matter are a moment old.
+ */
+struct process_key {
+	__u64 start_ns;
+	__u64 pid;
+};
+
+struct {
+	__uint(type, BPF_MAP_TYPE_LRU_HASH);
+	__uint(max_entries, 4096);
+	__type(key, struct process_key);
+	__type(value, __u32);
+} ended SEC(".maps");
+
+/*
+ * A struct nsmon_exec is put together here: its length is not known before.
+ * Twice the text, so that the verifier sees the bound.
+ */
+struct exec_scratch {
+	__u64 room[(sizeof(struct nsmon_exec) + 2 * NSMON_TEXT_MAX) / sizeof(__u64)];
+};
+
+struct {
+	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
+	__uint(max_entries, 1);
+	__type(key, __u32);
+	__type(value, struct exec_scratch);
+} exec_scratch SEC(".maps");
+
+/* A fork's change is put together here: two sets are too much for the stack. */
+struct {
+	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
+	__uint(max_entries, 1);
+	__type(key, __u32);
+	__type(value, struct nsmon_ns_change);
+} change_scratch SEC(".maps");
+
+/* Switches of nsproxy that the net under the handlers saw, and those that a
+ * handler was accounting for. */
+volatile __u64 switches;
+volatile __u64 switches_known;
+
+static __always_inline bool wants(enum nsmon_kind kind)
+{
+	return filter.events & (1U << kind);
+}
+
+static __always_inline bool is_followed(__u32 pid)
+{
+	return !filter.follow || bpf_map_lookup_elem(&followed, &pid);
+}
+
+static __always_inline struct task_struct *current_task(void)
+{
+	return (struct task_struct *)bpf_get_current_task();
+}
+
+static __always_inline __u32 count_bits(__u32 bits)
+{
+	__u32 n = 0;
+
+#pragma unroll
+	for (int i = 0; i < NSMON_NS_TYPES; i++)
+		n += (bits >> i) & 1;
+	return n;
+}
+
+/* One record for a change with one reason. `now` may be the stack's. */
+static __always_inline void report_change(struct task_struct *task, const struct nsmon_ns_set *old,
+					  const struct nsmon_ns_set *now, enum nsmon_reason reason)
+{
+	__u32 changed = diff_ns_sets(old, now) & filter.types;
+	struct nsmon_counters *cpu;
+	struct nsmon_ns *r;
+	__u32 n;
+
+	if (!changed || !(filter.reasons & (1U << reason)))
+		return;
+	cpu = this_cpu_counters();
+	if (!cpu)
+		return;
+	n = count_bits(changed);
+	__sync_fetch_and_add(&cpu->seen[NSMON_NS], n);
+	r = reserve(cpu, sizeof(*r), NSMON_NS, 0);
+	if (!r) {
+		count_lost(cpu, NSMON_NS, n);
+		return;
+	}
+	read_task(&r->task, task);
+	r->change.old = *old;
+	r->change.now = *now;
+	r->change.changed = changed;
+	r->change.zero = 0;
+#pragma unroll
+	for (int i = 0; i < NSMON_NS_TYPES; i++)
+		r->change.reason[i] = reason;
+	submit(r);
+}
+
+static __always_inline void report_failed(struct task_struct *task, const struct pending *p,
+					  long ret)
+{
+	struct nsmon_counters *cpu = this_cpu_counters();
+	struct nsmon_failed *r;
+
+	if (!cpu)
+		return;
+	__sync_fetch_and_add(&cpu->seen[NSMON_NS], 1);
+	r = reserve(cpu, sizeof(*r), NSMON_NS, NSMON_FLAG_FAILED);
+	if (!r) {
+		count_lost(cpu, NSMON_NS, 1);
+		return;
+	}
+	read_task(&r->task, task);
+	r->flags = p->flags;
+	r->error = -ret;
+	r->reason = p->reason;
+	submit(r);
+}
+
+/* Does a call with these flags ask for a namespace? */
+static __always_inline bool asks_for_namespace(enum nsmon_reason reason, __u64 flags)
+{
+	if (reason == NSMON_REASON_SETNS)
+		return true;
+	if (reason == NSMON_REASON_UNSHARE)
+		return flags & (CLONE_NEW_MASK | CLONE_NEWTIME | UNSHARE_EMPTY_MNTNS);
+	return flags & (CLONE_NEW_MASK | CLONE_NEWTIME | CLONE_EMPTY_MNTNS);
+}
+
+/* What the current task's namespaces have become since `old`. */
+static __always_inline void report_since(struct task_struct *task, const struct nsmon_ns_set *old,
+					 enum nsmon_reason reason)
+{
+	struct nsmon_ns_set now = {};
+
+	read_ns_set(&now, task, BPF_CORE_READ(task, nsproxy));
+	report_change(task, old, &now, reason);
+}
+
+/* unshare(), setns(), and with --failed clone() begin. */
+static __always_inline void handle_enter(enum nsmon_reason reason, __u64 flags)
+{
+	struct task_struct *task = current_task();
+	__u32 tid = task_tid(task);
+	struct pending p = { .flags = flags, .reason = reason };
+
+	if (!tid || !is_followed(task_tgid(task)))
+		return;
+	if (reason != NSMON_REASON_CLONE)
+		read_ns_set(&p.set, task, BPF_CORE_READ(task, nsproxy));
+	if (bpf_map_update_elem(&pending, &tid, &p, BPF_ANY)) {
+		struct nsmon_counters *cpu = this_cpu_counters();
+
+		if (cpu) {
+			__sync_fetch_and_add(&cpu->seen[NSMON_NS], 1);
+			count_lost(cpu, NSMON_NS, 1);
+		}
+	}
+}
+
+/* ... and end. */
+static __always_inline void handle_leave(long ret)
+{
+	struct task_struct *task = current_task();
+	__u32 tid = task_tid(task);
+	struct pending *p = bpf_map_lookup_elem(&pending, &tid);
+
+	if (!p)
+		return;
+	if (p->reason != NSMON_REASON_CLONE && ret >= 0)
+		report_since(task, &p->set, p->reason);
+	if (filter.failed && ret < 0 && ret > -ERESTARTSYS && wants(NSMON_NS) &&
+	    (filter.reasons & (1U << p->reason)) && asks_for_namespace(p->reason, p->flags))
+		report_failed(task, p, ret);
+	bpf_map_delete_elem(&pending, &tid);
+}
+
+/*
+ * The call has done its work, although it has not returned yet. For kretprobes:
+ * the kernel runs only so many at once and drops the rest.
+ */
+static __always_inline void handle_done(void)
+{
+	struct task_struct *task = current_task();
+	__u32 tid = task_tid(task);
+	struct pending *p = bpf_map_lookup_elem(&pending, &tid);
+	struct nsmon_ns_set now = {};
+
+	if (!p || p->reason == NSMON_REASON_CLONE)
+		return;
+	read_ns_set(&now, task, BPF_CORE_READ(task, nsproxy));
+	report_change(task, &p->set, &now, p->reason);
+	p->set = now;
+}
+
+/* execve() begins, or is about to switch the time namespace. */
+static __always_inline void handle_exec_enter(void)
+{
+	struct task_struct *task = current_task();
+	struct nsproxy *nsproxy = BPF_CORE_READ(task, nsproxy);
+	__u32 tid;
+
+	if (!kernel_has.exec_switches_time)
+		return;
+	if (BPF_CORE_READ(nsproxy, time_ns) != BPF_CORE_READ(nsproxy, time_ns_for_children)) {
+		handle_enter(NSMON_REASON_EXEC, 0);
+		return;
+	}
+	tid = task_tid(task);
+	bpf_map_delete_elem(&pending, &tid); /* of an exec that failed */
+}
+
+/* kernel/nsproxy.c:switch_task_namespaces(p, new): the net under the others. */
+static __always_inline void handle_switch(struct task_struct *p, struct nsproxy *new)
+{
+	struct task_struct *task = current_task();
+	__u32 tid = task_tid(task);
+	struct nsmon_ns_set old = {};
+	struct nsmon_ns_set now = {};
+
+	if (!new || p != task || !tid || !is_followed(task_tgid(task)))
+		return;
+	__sync_fetch_and_add(&switches, 1);
+	if (bpf_map_lookup_elem(&pending, &tid)) {
+		__sync_fetch_and_add(&switches_known, 1);
+		return;
+	}
+	read_ns_set(&old, task, BPF_CORE_READ(task, nsproxy));
+	read_ns_set(&now, task, new);
+	report_change(task, &old, &now, NSMON_REASON_KERNEL);
+}
+
+/*
+ * A new task differs from the row that a reader has for its creator: the
+ * creating task with -T, or where the new one is a thread; else the main
+ * thread of the creating process. Returns whether it may differ at all.
+ */
+static __always_inline bool may_differ(struct task_struct *child, struct task_struct *row)
+{
+	return BPF_CORE_READ(child, nsproxy) != BPF_CORE_READ(row, nsproxy) ||
+	       BPF_CORE_READ(child, real_cred, user_ns) !=
+		       BPF_CORE_READ(row, real_cred, user_ns) ||
+	       task_pid_ns(child) != task_pid_ns(row);
+}
+
+static __always_inline void read_row(struct nsmon_ns_set *set, struct task_struct *row)
+{
+	struct nsproxy *nsproxy = BPF_CORE_READ(row, nsproxy);
+	struct nsmon_ns_set *saved;
+	__u32 tgid;
+
+	if (nsproxy) {
+		read_ns_set(set, row, nsproxy);
+		return;
+	}
+	tgid = task_tgid(row);
+	saved = bpf_map_lookup_elem(&ended_leaders, &tgid);
+	if (saved)
+		*set = *saved;
+}
+
+/* What is to be told of a child's namespaces, with the reason of each; or NULL. */
+static __always_inline struct nsmon_ns_change *
+fork_change(struct task_struct *child, struct task_struct *creator, struct task_struct *row)
+{
+	struct nsmon_ns_change *change;
+	__u32 zero = 0, made, told = 0;
+
+	change = bpf_map_lookup_elem(&change_scratch, &zero);
+	if (!change)
+		return NULL;
+	__builtin_memset(change, 0, sizeof(*change));
+	read_row(&change->old, row);
+	read_ns_set(&change->now, child, BPF_CORE_READ(child, nsproxy));
+	made = made_by_clone(child, creator);
+#pragma unroll
+	for (int i = 0; i < NSMON_NS_TYPES; i++)
+		change->reason[i] = NSMON_REASON_FORK -
+				    (NSMON_REASON_FORK - NSMON_REASON_CLONE) * ((made >> i) & 1);
+	if (filter.reasons & (1U << NSMON_REASON_CLONE))
+		told |= made;
+	if (filter.reasons & (1U << NSMON_REASON_FORK))
+		told |= ~made;
+	change->changed = told & filter.types & diff_ns_sets(&change->old, &change->now);
+	return change->changed ? change : NULL;
+}
+
+static __always_inline void fill_fork(struct nsmon_fork *f, struct task_struct *child,
+				      struct task_struct *creator, __u32 ppid)
+{
+	read_task(&f->task, child);
+	f->task.ppid = ppid;
+	f->ptid = task_tid(creator);
+	f->zero = 0;
+}
+
+static __always_inline bool follow_child(__u32 creator, __u32 pid, bool process)
+{
+	__u32 one = 1;
+
+	if (!filter.follow)
+		return true;
+	if (!(spawner && creator == spawner) && !bpf_map_lookup_elem(&followed, &creator))
+		return false;
+	if (!process)
+		return true;
+	__sync_fetch_and_add(&followed_count, 1);
+	if (bpf_map_update_elem(&followed, &pid, &one, BPF_ANY)) {
+		struct nsmon_counters *cpu = this_cpu_counters();
+
+		/* A child that cannot be followed: its events are missing from here on. */
+		__sync_fetch_and_add(&followed_count, -1);
+		if (cpu) {
+			__sync_fetch_and_add(&cpu->seen[NSMON_FORK], 1);
+			count_lost(cpu, NSMON_FORK, 1);
+		}
+		return false;
+	}
+	return true;
+}
+
+/* kernel/fork.c:copy_process(), at its end: the child is complete and has not run. */
+static __always_inline int handle_fork(struct task_struct *child)
+{
+	struct task_struct *creator = current_task();
+	struct task_struct *row = creator;
+	__u32 ppid = task_tgid(creator);
+	__u32 pid = task_tgid(child);
+	bool process = BPF_CORE_READ(child, pid) == BPF_CORE_READ(child, tgid);
+	struct nsmon_ns_change *change;
+	struct nsmon_counters *cpu;
+	struct nsmon_fork_ns *r;
+	struct nsmon_fork *f;
+	bool want_fork;
+	__u32 n;
+
+	if (!pid || !follow_child(ppid, pid, process))
+		return 0;
+	want_fork = wants(NSMON_FORK) && (process || filter.threads);
+	if (process && !filter.threads)
+		row = BPF_CORE_READ(creator, group_leader);
+	cpu = this_cpu_counters();
+	if (!cpu)
+		return 0;
+
+	if (want_fork)
+		__sync_fetch_and_add(&cpu->seen[NSMON_FORK], 1);
+	change = wants(NSMON_NS) && may_differ(child, row) ? fork_change(child, creator, row) :
+							     NULL;
+	if (!change) {
+		if (!want_fork)
+			return 0;
+		f = reserve(cpu, sizeof(*f), NSMON_FORK, 0);
+		if (!f) {
+			count_lost(cpu, NSMON_FORK, 1);
+			return 0;
+		}
+		fill_fork(f, child, creator, ppid);
+		submit(f);
+		return 0;
+	}
+	n = count_bits(change->changed);
+	__sync_fetch_and_add(&cpu->seen[NSMON_NS], n);
+	r = reserve(cpu, sizeof(*r), NSMON_FORK,
+		    NSMON_FLAG_NS | (want_fork ? 0 : NSMON_FLAG_NO_FORK));
+	if (!r) {
+		count_lost(cpu, NSMON_NS, n);
+		if (want_fork)
+			count_lost(cpu, NSMON_FORK, 1);
+		return 0;
+	}
+	r->change = *change;
+	fill_fork(&r->fork, child, creator, ppid);
+	submit(r);
+	return 0;
+}
+
+/* fs/exec.c:exec_binprm(): the new program is in place. */
+static __always_inline void report_exec(struct task_struct *task, __u32 old_tid,
+					struct linux_binprm *bprm)
+{
+	struct nsmon_counters *cpu = this_cpu_counters();
+	struct nsmon_exec *r;
+	unsigned long arg_start, args_len;
+	__u32 zero = 0, room;
+	__u16 flags = 0;
+	long len;
+
+	r = bpf_map_lookup_elem(&exec_scratch, &zero);
+	if (!cpu || !r)
+		return;
+	__sync_fetch_and_add(&cpu->seen[NSMON_EXEC], 1);
+	read_task(&r->task, task);
+	r->old_tid = old_tid;
+
+	len = bpf_probe_read_kernel_str(r->text, NSMON_TEXT_MAX, BPF_CORE_READ(bprm, filename));
+	if (len < 1 || len > NSMON_TEXT_MAX) {
+		r->text[0] = 0;
+		len = 1;
+	}
+	if (len == NSMON_TEXT_MAX)
+		flags |= NSMON_FLAG_TRUNCATED;
+	r->filename_len = len;
+
+	arg_start = BPF_CORE_READ(task, mm, arg_start);
+	args_len = BPF_CORE_READ(task, mm, arg_end) - arg_start;
+	room = NSMON_TEXT_MAX - len;
+	if (args_len > room) {
+		args_len = room;
+		flags |= NSMON_FLAG_TRUNCATED;
+	}
+	if (args_len > NSMON_TEXT_MAX)
+		args_len = NSMON_TEXT_MAX;
+	if (bpf_probe_read_user(&r->text[len], args_len, (const void *)arg_start)) {
+		args_len = 0;
+		flags |= NSMON_FLAG_TRUNCATED;
+	}
+	r->args_len = args_len;
+
+	len += sizeof(*r) + args_len;
+	if (len > (long)sizeof(struct exec_scratch)) /* never; the verifier cannot know */
+		return;
+	tell_losses(cpu);
+	fill_header(&r->header, cpu, len, NSMON_EXEC, flags);
+	if (bpf_ringbuf_output(&events, r, len, wakeup_flags()))
+		count_lost(cpu, NSMON_EXEC, 1);
+}
+
+static __always_inline int handle_exec(struct task_struct *task, int old_pid,
+				       struct linux_binprm *bprm)
+{
+	struct nsmon_ns_set *row = NULL;
+	__u32 pid = task_tgid(task);
+	__u32 tid = pid;
+	__u32 old_tid = 0;
+
+	if (!pid || !is_followed(pid))
+		return 0;
+	if (BPF_CORE_READ(task, pid) != old_pid) {
+		/* de_thread() gave a thread the leader's pid; this is its old one. */
+		old_tid = view_level == 0 ? old_pid : 0; /* told in the initial namespace only */
+		row = bpf_map_lookup_elem(&ended_leaders, &pid);
+	} else if (kernel_has.exec_switches_time) {
+		row = bpf_map_lookup_elem(&pending, &tid);
+	}
+	if (wants(NSMON_EXEC))
+		report_exec(task, old_tid, bprm);
+	if (row && wants(NSMON_NS))
+		report_since(task, row, NSMON_REASON_EXEC);
+	if (row) {
+		bpf_map_delete_elem(&ended_leaders, &pid);
+		bpf_map_delete_elem(&pending, &tid);
+	}
+	if (old_tid)
+		bpf_map_delete_elem(&pending, &old_tid);
+	return 0;
+}
+
+/* A thread that ended after its process was told to have ended is still followed. */
+static __always_inline bool ended_followed(const struct process_key *key)
+{
+	return !kernel_has.group_dead_arg && bpf_map_lookup_elem(&ended, key);
+}
+
+/* The trace of a command ends with its last descendant: tell the reader at once. */
+static __always_inline void unfollow(__u32 pid)
+{
+	if (!filter.follow || bpf_map_delete_elem(&followed, &pid))
+		return;
+	__sync_fetch_and_add(&followed_count, -1);
+	if (followed_count == 0)
+		wake_reader();
+}
+
+/* What wait(2) will say of the process: kernel/exit.c:wait_task_zombie(). */
+static __always_inline __u32 process_status(struct task_struct *task)
+{
+	if (BPF_CORE_READ(task, signal, flags) & SIGNAL_GROUP_EXIT)
+		return BPF_CORE_READ(task, signal, group_exit_code);
+	return BPF_CORE_READ(task, group_leader, exit_code);
+}
+
+static __always_inline void report_exit(struct task_struct *task, bool process_ends)
+{
+	struct nsmon_counters *cpu = this_cpu_counters();
+	struct nsmon_exit *r;
+	__u64 start;
+
+	if (!cpu)
+		return;
+	__sync_fetch_and_add(&cpu->seen[NSMON_EXIT], 1);
+	r = reserve(cpu, sizeof(*r), NSMON_EXIT, 0);
+	if (!r) {
+		count_lost(cpu, NSMON_EXIT, 1);
+		return;
+	}
+	if (filter.threads) {
+		read_task(&r->task, task);
+		start = BPF_CORE_READ(task, start_boottime);
+	} else {
+		/* The process's own: its main thread, although it may have ended before. */
+		read_task(&r->task, BPF_CORE_READ(task, group_leader));
+		start = r->task.start_ns;
+	}
+	r->duration_ns = r->header.time - start;
+	r->status = process_ends ? process_status(task) : BPF_CORE_READ(task, exit_code);
+	r->zero = 0;
+	submit(r);
+}
+
+/* kernel/exit.c:do_exit(): namespaces and exit code are still there. */
+static __always_inline int handle_exit(struct task_struct *task, bool group_dead)
+{
+	__u32 pid = task_tgid(task);
+	__u32 tid = task_tid(task);
+	bool leader = BPF_CORE_READ(task, pid) == BPF_CORE_READ(task, tgid);
+	struct process_key key = {
+		.start_ns = BPF_CORE_READ(task, group_leader, start_boottime),
+		.pid = pid,
+	};
+	bool told = false;
+	__u32 one = 1;
+
+	if (!pid || !(is_followed(pid) || ended_followed(&key)))
+		return 0;
+	/* Without the argument two threads may both see that nobody is left. */
+	if (group_dead && !kernel_has.group_dead_arg && BPF_CORE_READ(task, signal, nr_threads) > 1)
+		told = bpf_map_update_elem(&ended, &key, &one, BPF_NOEXIST) != 0;
+
+	if (wants(NSMON_NS)) {
+		struct pending *p = bpf_map_lookup_elem(&pending, &tid);
+
+		if (p) { /* of a call whose end was missed, or of an exec that failed */
+			if (p->reason != NSMON_REASON_CLONE)
+				report_since(task, &p->set, p->reason);
+			bpf_map_delete_elem(&pending, &tid);
+		}
+		if (group_dead) {
+			bpf_map_delete_elem(&ended_leaders, &pid);
+		} else if (leader &&
+			   !(BPF_CORE_READ(task, signal, flags) & SIGNAL_GROUP_EXIT)) {
+			struct nsmon_ns_set set = {};
+
+			read_ns_set(&set, task, BPF_CORE_READ(task, nsproxy));
+			bpf_map_update_elem(&ended_leaders, &pid, &set, BPF_ANY);
+		}
+	}
+	if (wants(NSMON_EXIT) && (filter.threads || (group_dead && !told)))
+		report_exit(task, group_dead);
+	if (group_dead)
+		unfollow(pid);
+	return 0;
+}
+
+/* The programs of every backend. The first is run by nsmon itself, not attached. */
+
+SEC("?raw_tp")
+int read_view(void *ctx)
+{
+	read_own_view(current_task());
+	return 0;
+}
+
+SEC("?tp_btf/task_newtask")
+int BPF_PROG(on_fork, struct task_struct *task)
+{
+	return handle_fork(task);
+}
+
+SEC("?tp_btf/sched_process_exec")
+int BPF_PROG(on_exec, struct task_struct *task, int old_pid, struct linux_binprm *bprm)
+{
+	return handle_exec(task, old_pid, bprm);
+}
+
+SEC("?tp_btf/sched_process_exit")
+int on_exit(unsigned long long *ctx)
+{
+	struct task_struct *task = (struct task_struct *)ctx[0];
+
+	if (kernel_has.group_dead_arg)
+		return handle_exit(task, ctx[1]);
+	return handle_exit(task, BPF_CORE_READ(task, signal, live.counter) == 0);
+}
+
+/*
+ * Backend fentry. ksys_unshare() serves the 64-bit and the 32-bit call; the
+ * wrappers of the others are named by src/probe.c, which knows the architecture.
+ */
+
+SEC("?fentry/ksys_unshare")
+int BPF_PROG(fentry_unshare, unsigned long flags)
+{
+	handle_enter(NSMON_REASON_UNSHARE, flags);
+	return 0;
+}
+
+SEC("?fexit/ksys_unshare")
+int BPF_PROG(fexit_unshare, unsigned long flags, int ret)
+{
+	handle_leave(ret);
+	return 0;
+}
+
+static __always_inline void enter_setns(struct pt_regs *regs)
+{
+	handle_enter(NSMON_REASON_SETNS, compat_syscall_arg2(regs, current_task()));
+}
+
+/* The low byte of clone()'s flags is a signal; clone3() has it elsewhere. */
+static __always_inline void enter_clone(struct pt_regs *regs)
+{
+	handle_enter(NSMON_REASON_CLONE, compat_syscall_arg1(regs, current_task()) & ~CSIGNAL);
+}
+
+static __always_inline void enter_clone3(struct pt_regs *regs)
+{
+	const void *args = (const void *)compat_syscall_arg1(regs, current_task());
+	__u64 flags = 0;
+
+	bpf_probe_read_user(&flags, sizeof(flags), args);
+	handle_enter(NSMON_REASON_CLONE, flags);
+}
+
+#define FENTRY_SYSCALL(name)                                                                       \
+	SEC("?fentry")                                                                             \
+	int BPF_PROG(fentry_##name, struct pt_regs *regs)                                          \
+	{                                                                                          \
+		enter_##name(regs);                                                                \
+		return 0;                                                                          \
+	}                                                                                          \
+	SEC("?fexit")                                                                              \
+	int BPF_PROG(fexit_##name, struct pt_regs *regs, long ret)                                 \
+	{                                                                                          \
+		handle_leave(ret);                                                                 \
+		return 0;                                                                          \
+	}
+
+#define enter_setns32 enter_setns
+#define enter_clone32 enter_clone
+#define enter_clone332 enter_clone3
+FENTRY_SYSCALL(setns)
+FENTRY_SYSCALL(setns32)
+FENTRY_SYSCALL(clone)
+FENTRY_SYSCALL(clone32)
+FENTRY_SYSCALL(clone3)
+FENTRY_SYSCALL(clone332)
+
+SEC("?fentry/exec_task_namespaces")
+int BPF_PROG(fentry_exec)
+{
+	handle_exec_enter();
+	return 0;
+}
+
+SEC("?fentry/switch_task_namespaces")
+int BPF_PROG(fentry_switch, struct task_struct *p, struct nsproxy *new)
+{
+	handle_switch(p, new);
+	return 0;
+}
+
+/* Backend kprobe: the same functions. */
+
+SEC("?kprobe/ksys_unshare")
+int kprobe_unshare(struct pt_regs *ctx)
+{
+	handle_enter(NSMON_REASON_UNSHARE, compat_func_arg1(ctx));
+	return 0;
+}
+
+SEC("?kretprobe")
+int kretprobe_leave(struct pt_regs *ctx)
+{
+	handle_leave((int)compat_func_ret(ctx));
+	return 0;
+}
+
+/* Called by both at the end of a success; cannot be probed on 5.10. */
+SEC("?kprobe/perf_event_namespaces")
+int kprobe_done(struct pt_regs *ctx)
+{
+	handle_done();
+	return 0;
+}
+
+SEC("?kprobe")
+int kprobe_setns(struct pt_regs *ctx)
+{
+	enter_setns((struct pt_regs *)compat_func_arg1(ctx));
+	return 0;
+}
+
+SEC("?kprobe")
+int kprobe_clone(struct pt_regs *ctx)
+{
+	enter_clone((struct pt_regs *)compat_func_arg1(ctx));
+	return 0;
+}
+
+SEC("?kprobe")
+int kprobe_clone3(struct pt_regs *ctx)
+{
+	enter_clone3((struct pt_regs *)compat_func_arg1(ctx));
+	return 0;
+}
+
+SEC("?kprobe/exec_task_namespaces")
+int kprobe_exec(struct pt_regs *ctx)
+{
+	handle_exec_enter();
+	return 0;
+}
+
+SEC("?kprobe/switch_task_namespaces")
+int kprobe_switch(struct pt_regs *ctx)
+{
+	handle_switch((struct task_struct *)compat_func_arg1(ctx),
+		      (struct nsproxy *)compat_func_arg2(ctx));
+	return 0;
+}
+
+/* Backend tracepoint: every system call passes here, so look at its number first. */
+
+SEC("?tp_btf/sys_enter")
+int BPF_PROG(on_sys_enter, struct pt_regs *regs, long nr)
+{
+	switch (compat_syscall(nr, current_task())) {
+	case SYSCALL_UNSHARE:
+		handle_enter(NSMON_REASON_UNSHARE, compat_syscall_arg1(regs, current_task()));
+		break;
+	case SYSCALL_SETNS:
+		enter_setns(regs);
+		break;
+	case SYSCALL_CLONE:
+		if (filter.failed)
+			enter_clone(regs);
+		break;
+	case SYSCALL_CLONE3:
+		if (filter.failed)
+			enter_clone3(regs);
+		break;
+	case SYSCALL_EXEC:
+		handle_exec_enter();
+		break;
+	case SYSCALL_OTHER:
+		break;
+	}
+	return 0;
+}
+
+SEC("?tp_btf/sys_exit")
+int BPF_PROG(on_sys_exit, struct pt_regs *regs, long ret)
+{
+	switch (compat_syscall(compat_syscall_nr(regs), current_task())) {
+	case SYSCALL_UNSHARE:
+	case SYSCALL_SETNS:
+		handle_leave(ret);
+		break;
+	case SYSCALL_CLONE:
+	case SYSCALL_CLONE3:
+		if (filter.failed)
+			handle_leave(ret);
+		break;
+	case SYSCALL_EXEC:
+	case SYSCALL_OTHER:
+		break;
+	}
+	return 0;
+}

@@ -1,0 +1,560 @@
+// SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause
+/* main: the order of the steps, signals, the poll loop, exit codes. */
+#include <errno.h>
+#include <fcntl.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/epoll.h>
+#include <sys/eventfd.h>
+#include <unistd.h>
+
+#include "check.h"
+#include "command.h"
+#include "format.h"
+#include "kernel.h"
+#include "log.h"
+#include "options.h"
+#include "output.h"
+#include "probe.h"
+#include "schema.h"
+#include "stream.h"
+#include "version.h"
+
+/* A record is never older than this when it is written to a pipe or file. */
+#define BATCH_MS 80
+
+/* The same for a terminal, where somebody looks on. */
+#define TERMINAL_BATCH_MS 5
+
+/* Records that are read before signals and the output get their turn. */
+#define READ_MAX 16384
+
+/* How long a command that got our signal may take to end, for its exit status. */
+#define COMMAND_END_MS 500
+
+struct nsmon {
+	struct options options;
+	struct kernel kernel;
+	struct probe *probe;
+	struct output *output;
+	struct stream stream;
+	struct run run;
+	struct command command;
+	int epoll_fd;
+};
+
+/* What the signal handlers tell the loop. */
+static volatile sig_atomic_t stop_signal;
+static volatile sig_atomic_t stop_from_terminal;
+static volatile sig_atomic_t reopen_wanted;
+static int wake_fd = -1;
+
+static void wake_loop(void)
+{
+	uint64_t one = 1;
+	int saved = errno;
+
+	if (write(wake_fd, &one, sizeof(one)) < 0) {
+		/* It is awake: the counter is full. */
+	}
+	errno = saved;
+}
+
+static void on_stop(int signal, siginfo_t *info, void *context)
+{
+	(void)context;
+	stop_signal = signal;
+	stop_from_terminal = info->si_code == SI_KERNEL;
+	alarm(1); /* a write that began just now is interrupted, too */
+	wake_loop();
+}
+
+static void on_alarm(int signal)
+{
+	(void)signal;
+}
+
+static void on_hangup(int signal)
+{
+	(void)signal;
+	reopen_wanted = 1;
+	wake_loop();
+}
+
+static void on_child(int signal)
+{
+	(void)signal;
+	wake_loop();
+}
+
+/* Without SA_RESTART: a signal ends a write that waits for a slow reader. */
+static int install_signals(void)
+{
+	struct sigaction stop = { .sa_sigaction = on_stop, .sa_flags = SA_SIGINFO };
+	struct sigaction hangup = { .sa_handler = on_hangup };
+	struct sigaction child = { .sa_handler = on_child, .sa_flags = SA_NOCLDSTOP };
+	struct sigaction alarm_action = { .sa_handler = on_alarm };
+	struct sigaction ignore = { .sa_handler = SIG_IGN };
+
+	wake_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+	if (wake_fd < 0)
+		return -errno;
+	sigaction(SIGINT, &stop, NULL);
+	sigaction(SIGTERM, &stop, NULL);
+	sigaction(SIGHUP, &hangup, NULL);
+	sigaction(SIGCHLD, &child, NULL);
+	sigaction(SIGALRM, &alarm_action, NULL);
+	sigaction(SIGPIPE, &ignore, NULL);
+	return 0;
+}
+
+static bool is_privileged(const struct kernel *kernel)
+{
+	if (kernel->cap_bpf && kernel->cap_perfmon)
+		return true;
+	log_error("not enough privilege: %s%s%s missing; run it with sudo",
+		  kernel->cap_bpf ? "" : "CAP_BPF",
+		  kernel->cap_bpf || kernel->cap_perfmon ? "" : " and ",
+		  kernel->cap_perfmon ? "" : "CAP_PERFMON");
+	return false;
+}
+
+/* What can be known to be missing before anything is loaded. */
+static bool kernel_will_do(const struct options *options, const struct kernel *kernel)
+{
+	const char *btf = options->btf ? options->btf : KERNEL_BTF_PATH;
+
+	if (!kernel_release_supported(kernel->uname.release)) {
+		log_error("kernel %s is too old: nsmon needs %d.%d or later",
+			  kernel->uname.release, KERNEL_OLDEST_MAJOR, KERNEL_OLDEST_MINOR);
+		return false;
+	}
+	if (!is_privileged(kernel))
+		return false;
+	if (options->btf && access(btf, R_OK)) {
+		log_error("--btf '%s': %s; it takes a file with the kernel's BTF", btf,
+			  strerror(errno));
+		return false;
+	}
+	if (!options->btf && access(btf, R_OK))
+		log_note("there is no %s: the kernel was built without CONFIG_DEBUG_INFO_BTF, or "
+			 "/sys is not mounted; --btf=FILE names another file",
+			 btf);
+	return true;
+}
+
+/* A main thread's line "Tgid:" names itself. Returns its process, 0 where there is none. */
+static pid_t process_of(pid_t pid, char *state)
+{
+	char path[64], text[256];
+	FILE *file;
+	int tgid = 0;
+
+	snprintf(path, sizeof(path), "/proc/%d/status", (int)pid);
+	file = fopen(path, "re");
+	if (!file)
+		return 0;
+	while (fgets(text, sizeof(text), file)) {
+		if (sscanf(text, "State: %c", state) == 1)
+			continue;
+		if (sscanf(text, "Tgid: %d", &tgid) == 1)
+			break;
+	}
+	fclose(file);
+	return (pid_t)tgid;
+}
+
+static bool pids_are_processes(const struct options *options)
+{
+	for (size_t i = 0; i < options->pid_count; i++) {
+		char state = 0;
+		pid_t pid = options->pids[i];
+		pid_t process = process_of(pid, &state);
+
+		if (!process || state == 'Z' || state == 'X') {
+			log_error("--pid %d: there is no such process", (int)pid);
+			return false;
+		}
+		if (process != pid) {
+			log_error("--pid %d: this is a thread; its process is %d", (int)pid,
+				  (int)process);
+			return false;
+		}
+	}
+	return true;
+}
+
+static void say_why_not(const struct options *options, const struct probe_refusal *refusals)
+{
+	char text[1024];
+	size_t len = 0;
+
+	if (refusals[BACKEND_AUTO].error == EPERM || refusals[BACKEND_AUTO].error == ENOENT) {
+		log_error("%s; --btf=FILE names another file", refusals[BACKEND_AUTO].reason);
+		return;
+	}
+	for (enum backend b = BACKEND_AUTO; b <= BACKEND_TRACEPOINT && len < sizeof(text); b++) {
+		if (!refusals[b].error)
+			continue;
+		len += (size_t)snprintf(text + len, sizeof(text) - len, "%s%s%s%s",
+					len ? "; " : "", b == BACKEND_AUTO ? "" : backend_names[b],
+					b == BACKEND_AUTO ? "" : ": ", refusals[b].reason);
+	}
+	log_error("%s; `nsmon check` shows what this kernel offers%s", text,
+		  options->backend == BACKEND_AUTO ? "" : ", --backend=auto takes what works");
+}
+
+/* One line names the backend where it is not the best one, why, and what it costs. */
+static void say_backend(const struct probe *probe, const struct probe_refusal *refusals)
+{
+	enum backend backend = probe_backend(probe);
+
+	if (backend == BACKEND_KPROBE)
+		log_note("using backend kprobe, since fentry is not to be had: %s",
+			 refusals[BACKEND_FENTRY].reason);
+	else if (backend == BACKEND_TRACEPOINT)
+		log_note("using backend tracepoint, which slows every system call of this machine "
+			 "a little; fentry: %s; kprobe: %s",
+			 refusals[BACKEND_FENTRY].reason, refusals[BACKEND_KPROBE].reason);
+}
+
+static int open_probe(struct nsmon *nsmon)
+{
+	struct probe_refusal refusals[BACKENDS] = { 0 };
+	const struct options *options = &nsmon->options;
+	int err;
+
+	if (options->backend == BACKEND_AUTO)
+		err = probe_open_any(&nsmon->probe, options, &nsmon->kernel, refusals);
+	else
+		err = probe_open(&nsmon->probe, options, &nsmon->kernel, options->backend,
+				 &refusals[options->backend]);
+	if (err) {
+		say_why_not(options, refusals);
+		return err;
+	}
+	if (options->backend == BACKEND_AUTO)
+		say_backend(nsmon->probe, refusals);
+	return 0;
+}
+
+static int on_record(void *context, void *data, size_t size)
+{
+	return stream_record(context, data, size);
+}
+
+static int wait_on(struct nsmon *nsmon, int fd, uint32_t events)
+{
+	struct epoll_event event = { .events = events, .data.fd = fd };
+
+	return epoll_ctl(nsmon->epoll_fd, EPOLL_CTL_ADD, fd, &event) ? -errno : 0;
+}
+
+static int open_epoll(struct nsmon *nsmon)
+{
+	int err;
+
+	nsmon->epoll_fd = epoll_create1(EPOLL_CLOEXEC);
+	if (nsmon->epoll_fd < 0)
+		return -errno;
+	/* Edge-triggered: data that is there already is not to be woken for. */
+	err = wait_on(nsmon, probe_fd(nsmon->probe), EPOLLIN | EPOLLET);
+	if (!err)
+		err = wait_on(nsmon, wake_fd, EPOLLIN);
+	/* The end of a pipe's reader; a file has none (EPERM). */
+	if (!err && !output_is_terminal(nsmon->output))
+		wait_on(nsmon, output_fd(nsmon->output), 0);
+	return err;
+}
+
+/* Returns 0, or -EPIPE when the reader of the output is gone. */
+static int sleep_until_woken(struct nsmon *nsmon, int timeout_ms)
+{
+	struct epoll_event events[4];
+	uint64_t count;
+	int n = epoll_wait(nsmon->epoll_fd, events, 4, timeout_ms);
+
+	for (int i = 0; i < n; i++) {
+		if (events[i].data.fd == wake_fd && read(wake_fd, &count, sizeof(count)) < 0)
+			continue;
+		if (events[i].data.fd == output_fd(nsmon->output) &&
+		    (events[i].events & (EPOLLERR | EPOLLHUP)))
+			return -EPIPE;
+	}
+	return 0;
+}
+
+/* Reads what waits and writes it. Returns how many records, or a negative errno. */
+static int read_batch(struct nsmon *nsmon)
+{
+	uint64_t lost[NSMON_KINDS];
+	int n, err;
+
+	stream_begin_batch(&nsmon->stream);
+	n = probe_read(nsmon->probe, on_record, &nsmon->stream, READ_MAX);
+	if (n < 0)
+		return n;
+	if (n < READ_MAX) { /* nobody after the gap will tell of it */
+		probe_lost(nsmon->probe, lost);
+		err = stream_kernel_lost(&nsmon->stream, lost);
+		if (err)
+			return err;
+	}
+	err = stream_flush(&nsmon->stream);
+	return err ? err : n;
+}
+
+static bool follows(const struct nsmon *nsmon)
+{
+	return nsmon->options.command || nsmon->options.pid_count;
+}
+
+/*
+ * While records come, they are collected for a batch; only a filling ring
+ * buffer wakes the loop before. Then the next record does. The longer nothing
+ * comes, the longer the sleep: a sleep that ends by itself is the backstop for
+ * a record that was written at the moment of falling asleep.
+ */
+static int run_loop(struct nsmon *nsmon)
+{
+	const int batch_ms = output_is_terminal(nsmon->output) ? TERMINAL_BATCH_MS : BATCH_MS;
+	int quiet_ms = 0; /* 0: records came */
+
+	for (;;) {
+		bool last = stop_signal || (follows(nsmon) && probe_followed(nsmon->probe) == 0);
+		int n;
+
+		if (reopen_wanted) {
+			reopen_wanted = 0;
+			output_reopen(nsmon->output);
+		}
+		command_reap(&nsmon->command, 0);
+		n = read_batch(nsmon);
+		if (n < 0 || last)
+			return n < 0 ? n : 0;
+		if (n > 0)
+			quiet_ms = 0;
+		else
+			quiet_ms = quiet_ms ? quiet_ms * 10 : 100;
+		if (n == READ_MAX)
+			continue;
+		probe_arm(nsmon->probe, quiet_ms ? NSMON_ARMED_ANY : NSMON_ARMED_FULL);
+		if (!stop_signal && !reopen_wanted)
+			n = sleep_until_woken(nsmon, !quiet_ms	       ? batch_ms :
+						     quiet_ms > 10000 ? -1 :
+									quiet_ms);
+		probe_arm(nsmon->probe, NSMON_ARMED_NO);
+		if (n < 0)
+			return n;
+	}
+}
+
+/* What the kernel saw is what it delivered plus what it lost, or we say so. */
+static void prove(struct nsmon *nsmon)
+{
+	struct stream *stream = &nsmon->stream;
+	struct probe_statistics s;
+
+	if (probe_statistics(nsmon->probe, &s))
+		return;
+	stream->totals.has_switches = s.has_switches && (nsmon->options.events & 1U << NSMON_NS);
+	stream->totals.switches = s.switches;
+	stream->totals.switches_known = s.switches_known;
+	for (int i = NSMON_FORK; i <= NSMON_NS; i++) {
+		log_debug("%s: %llu seen, %llu delivered, %llu lost in the kernel", kind_names[i],
+			  (unsigned long long)s.seen[i], (unsigned long long)stream->delivered[i],
+			  (unsigned long long)s.lost[i]);
+		if (s.seen[i] != stream->delivered[i] + s.lost[i])
+			log_error("%s: the kernel saw %llu events, but delivered %llu and counted "
+				  "%llu as lost: please report this",
+				  kind_names[i], (unsigned long long)s.seen[i],
+				  (unsigned long long)stream->delivered[i],
+				  (unsigned long long)s.lost[i]);
+	}
+	if (stream->totals.has_switches)
+		log_debug("nsproxy: %llu switches, %llu of them accounted for",
+			  (unsigned long long)s.switches, (unsigned long long)s.switches_known);
+	if (s.missed)
+		log_error("the kernel skipped %llu runs of nsmon's programs: events may be missing",
+			  (unsigned long long)s.missed);
+}
+
+static void log_totals(const struct stream *stream)
+{
+	const uint64_t *written = stream->totals.written;
+
+	log_debug("stop: fork=%llu exec=%llu exit=%llu ns=%llu lost=%llu",
+		  (unsigned long long)written[NSMON_FORK], (unsigned long long)written[NSMON_EXEC],
+		  (unsigned long long)written[NSMON_EXIT], (unsigned long long)written[NSMON_NS],
+		  (unsigned long long)stream->totals.lost);
+}
+
+/* Drained, flushed, last record written. */
+static int finish(struct nsmon *nsmon)
+{
+	uint64_t lost[NSMON_KINDS];
+	int n;
+
+	probe_detach(nsmon->probe);
+	do {
+		stream_begin_batch(&nsmon->stream);
+		n = probe_read(nsmon->probe, on_record, &nsmon->stream, READ_MAX);
+	} while (n == READ_MAX);
+	if (n < 0)
+		return n;
+	probe_lost(nsmon->probe, lost);
+	n = stream_kernel_lost(&nsmon->stream, lost);
+	prove(nsmon);
+	log_totals(&nsmon->stream);
+	return n ? n : stream_stop(&nsmon->stream);
+}
+
+static int start_command(struct nsmon *nsmon)
+{
+	char **argv = nsmon->options.command;
+	int err;
+
+	if (!argv)
+		return 0;
+	probe_expect_child(nsmon->probe, getpid());
+	err = command_start(&nsmon->command, argv, nsmon->options.user);
+	probe_expect_child(nsmon->probe, 0);
+	if (err)
+		log_error("cannot start a process for %s: %s", argv[0], strerror(-err));
+	else if (nsmon->command.exec_error)
+		log_error("cannot run %s: %s", argv[0], strerror(nsmon->command.exec_error));
+	return err;
+}
+
+/* A signal from the keyboard has reached the command already. */
+static void pass_on_signal(struct nsmon *nsmon)
+{
+	if (!stop_signal || !nsmon->command.pid || nsmon->command.ended)
+		return;
+	if (!stop_from_terminal)
+		kill(nsmon->command.pid, stop_signal);
+	command_reap(&nsmon->command, COMMAND_END_MS);
+}
+
+/* Those that ended between the look at them and the moment of attaching. */
+static void unfollow_ended(struct nsmon *nsmon)
+{
+	for (size_t i = 0; i < nsmon->options.pid_count; i++) {
+		char state = 0;
+		pid_t pid = nsmon->options.pids[i];
+
+		if (process_of(pid, &state) != pid || state == 'Z' || state == 'X')
+			probe_unfollow(nsmon->probe, pid);
+	}
+}
+
+static int exit_status(const struct nsmon *nsmon, int err)
+{
+	const struct stream *stream = &nsmon->stream;
+
+	if (err == -EPIPE)
+		return 0;
+	if (err) {
+		log_error("had to stop: %s", strerror(-err));
+		return 1;
+	}
+	if (stream->gave_up || output_is_failing(nsmon->output)) {
+		log_error("%s: %llu records could not be written",
+			  stream->gave_up ? "the output's reader does not read" :
+					    "the output cannot be written",
+			  (unsigned long long)lost_count(stream->untold));
+		return 1;
+	}
+	return nsmon->command.pid ? command_exit_status(&nsmon->command) : 0;
+}
+
+static int trace_events(struct nsmon *nsmon)
+{
+	int err = stream_start(&nsmon->stream);
+
+	if (!err)
+		err = start_command(nsmon);
+	unfollow_ended(nsmon);
+	if (!err)
+		err = run_loop(nsmon);
+	pass_on_signal(nsmon);
+	if (!err)
+		err = finish(nsmon);
+	return exit_status(nsmon, err);
+}
+
+static bool want_colour(const struct nsmon *nsmon)
+{
+	const char *no_color = getenv("NO_COLOR");
+
+	return nsmon->options.output == OUTPUT_TEXT && output_is_terminal(nsmon->output) &&
+	       !(no_color && *no_color);
+}
+
+static int run_trace(struct nsmon *nsmon)
+{
+	static const struct formatter *const formatters[OUTPUT_FORMATS] = {
+		[OUTPUT_TEXT] = &text_formatter,
+		[OUTPUT_JSON] = &json_formatter,
+	};
+	int status = 1;
+	int err;
+
+	command_prepare(&nsmon->command);
+	if (!kernel_will_do(&nsmon->options, &nsmon->kernel) || !pids_are_processes(&nsmon->options))
+		return 1;
+	err = output_open(&nsmon->output, nsmon->options.write_path);
+	if (err) {
+		log_error("--write '%s': %s; it takes a file that can be appended to",
+			  nsmon->options.write_path, strerror(-err));
+		return 1;
+	}
+	if (install_signals() || open_probe(nsmon))
+		goto out;
+	err = open_epoll(nsmon);
+	if (err) {
+		log_error("cannot wait for events: %s", strerror(-err));
+		goto out;
+	}
+	nsmon->run = (struct run){
+		.options = &nsmon->options,
+		.kernel = &nsmon->kernel,
+		.backend = backend_names[probe_backend(nsmon->probe)],
+		.colour = want_colour(nsmon),
+	};
+	log_debug("start: version=%s backend=%s kernel=%s arch=%s host=%s", NSMON_VERSION,
+		  nsmon->run.backend, nsmon->kernel.uname.release, nsmon->kernel.uname.machine,
+		  nsmon->kernel.uname.nodename);
+	stream_init(&nsmon->stream, formatters[nsmon->options.output], &nsmon->run, nsmon->output,
+		    &stop_signal);
+	status = trace_events(nsmon);
+	close(nsmon->epoll_fd);
+out:
+	probe_close(nsmon->probe);
+	output_close(nsmon->output);
+	return status;
+}
+
+int main(int argc, char **argv)
+{
+	static struct nsmon nsmon;
+	int err;
+
+	options_parse(&nsmon.options, argc, argv);
+	log_set_level((enum log_level)(LOG_LEVEL_NOTE + nsmon.options.verbose));
+	if (nsmon.options.mode == MODE_SCHEMA)
+		return fwrite(schema_text, 1, schema_size, stdout) == schema_size &&
+				       fflush(stdout) == 0 ?
+			       0 :
+			       1;
+	err = kernel_read(&nsmon.kernel);
+	if (err) {
+		log_error("cannot read /proc/self/ns: %s; is /proc mounted?", strerror(-err));
+		return 1;
+	}
+	if (nsmon.options.mode == MODE_CHECK)
+		return check_run(&nsmon.options, &nsmon.kernel);
+	return run_trace(&nsmon);
+}

@@ -1,0 +1,307 @@
+// SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause
+/* The command line. Must not know how anything that is asked for is done. */
+#include "options.h"
+
+#include <argp.h>
+#include <errno.h>
+#include <limits.h>
+#include <pwd.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "version.h"
+
+/* include/linux/threads.h: PID_MAX_LIMIT of a 64-bit kernel. */
+#define PID_MAX_LIMIT (4 * 1024 * 1024)
+#define BUFFER_MAX ((size_t)1 << 30)
+
+const char *const output_format_names[OUTPUT_FORMATS] = { "text", "json" };
+
+const char *argp_program_version = "nsmon " NSMON_VERSION;
+
+static const char doc[] =
+	"Trace fork, exec, exit and namespace changes of every process, or only of COMMAND and "
+	"its descendants."
+	"\vCommands:\n"
+	"  (none)       trace\n"
+	"  check        what this kernel offers, and what nsmon will use\n"
+	"\n"
+	"Exit status: 0 done; 1 it could not run; 2 wrong usage; with COMMAND, the command's own.\n"
+	"\n"
+	"Examples:\n"
+	"  sudo nsmon                                   every event, as text\n"
+	"  sudo nsmon -- unshare -n -f ls -l /proc/self/ns/net\n"
+	"  sudo nsmon -e ns -n net -o json | jq .\n"
+	"  sudo nsmon -o json -w /var/log/nsmon.json";
+
+static const char args_doc[] = "[-- COMMAND [ARG...]]\ncheck";
+
+enum {
+	OPT_BUFFER = 0x100,
+	OPT_BACKEND,
+	OPT_BTF,
+	OPT_FAILED,
+	OPT_SCHEMA,
+	OPT_USER,
+};
+
+static const struct argp_option argp_options[] = {
+	{ "output", 'o', "FORMAT", 0, "Format of the records: text (default) or json", 0 },
+	{ "events", 'e', "LIST", 0, "Only these events, of fork,exec,exit,ns", 0 },
+	{ "types", 'n', "LIST", 0,
+	  "Only these namespace types, of mnt,uts,ipc,net,pid,pid_for_children,user,cgroup,time,"
+	  "time_for_children",
+	  0 },
+	{ "reasons", 'r', "LIST", 0,
+	  "Only these reasons of namespace changes, of clone,unshare,setns,exec,fork,kernel", 0 },
+	{ "pid", 'p', "PID", 0, "Only PID and its descendants from now on; may be given again", 0 },
+	{ "threads", 'T', NULL, 0, "Also fork and exit of threads", 0 },
+	{ "timestamps", 't', NULL, 0, "Put the time in front of each line of text", 0 },
+	{ "failed", OPT_FAILED, NULL, 0,
+	  "Also failed clone, unshare and setns attempts, with their errno", 0 },
+	{ "write", 'w', "FILE", 0, "Append to FILE; reopened on SIGHUP", 0 },
+	{ "user", OPT_USER, "NAME", 0, "Run COMMAND as this user", 0 },
+	{ "schema", OPT_SCHEMA, NULL, 0, "Print the JSON Schema of the records", 0 },
+	{ "buffer", OPT_BUFFER, "SIZE", 0,
+	  "Size of the kernel ring buffer (64K, 8M, ...: a power of two pages)", 0 },
+	{ "backend", OPT_BACKEND, "NAME", 0, "One of auto (default), fentry, kprobe, tracepoint",
+	  0 },
+	{ "btf", OPT_BTF, "FILE", 0, "Kernel BTF, where /sys/kernel/btf/vmlinux is missing", 0 },
+	{ "quiet", 'q', NULL, 0, "Fewer diagnostics on standard error", 0 },
+	{ "verbose", 'v', NULL, 0, "More diagnostics; twice: libbpf's as well", 0 },
+	{ 0 },
+};
+
+int options_parse_size(const char *text, size_t page, size_t *size)
+{
+	unsigned long long n;
+	unsigned int shift = 0;
+	char *end;
+
+	if (text[0] < '0' || text[0] > '9')
+		return -EINVAL;
+	errno = 0;
+	n = strtoull(text, &end, 10);
+	if (errno)
+		return -ERANGE;
+	switch (*end) {
+	case 'k':
+	case 'K':
+		shift = 10;
+		break;
+	case 'm':
+	case 'M':
+		shift = 20;
+		break;
+	case 'g':
+	case 'G':
+		shift = 30;
+		break;
+	}
+	if (end[shift != 0])
+		return -EINVAL;
+	if (n > (BUFFER_MAX >> shift))
+		return -ERANGE;
+	n <<= shift;
+	if (n < page || n % page || (n & (n - 1)))
+		return -ERANGE;
+	*size = (size_t)n;
+	return 0;
+}
+
+int options_parse_list(const char *text, const char *const *names, size_t count, uint32_t *bits,
+		       const char **wrong, size_t *wrong_len)
+{
+	uint32_t found = 0;
+
+	for (;;) {
+		size_t len = strcspn(text, ",");
+		int i = name_index(names, count, text, len);
+
+		if (i < 0) {
+			*wrong = text;
+			*wrong_len = len;
+			return -EINVAL;
+		}
+		found |= 1U << i;
+		if (!text[len])
+			break;
+		text += len + 1;
+	}
+	*bits = found;
+	return 0;
+}
+
+int options_parse_pid(const char *text, pid_t *pid)
+{
+	char *end;
+	long n;
+
+	if (text[0] < '0' || text[0] > '9')
+		return -EINVAL;
+	errno = 0;
+	n = strtol(text, &end, 10);
+	if (errno || *end || n < 1 || n > PID_MAX_LIMIT)
+		return -EINVAL;
+	*pid = (pid_t)n;
+	return 0;
+}
+
+static void parse_list(struct argp_state *state, const char *option, const char *text,
+		       const char *const *names, size_t count, const char *takes, uint32_t *bits)
+{
+	const char *wrong;
+	size_t len;
+
+	if (options_parse_list(text, names, count, bits, &wrong, &len))
+		argp_error(state, "%s '%s': '%.*s' is not one of %s", option, text, (int)len, wrong,
+			   takes);
+}
+
+static int parse_name(struct argp_state *state, const char *option, const char *text,
+		      const char *const *names, size_t count, const char *takes)
+{
+	int i = name_index(names, count, text, strlen(text));
+
+	if (i < 0)
+		argp_error(state, "%s '%s': it takes %s", option, text, takes);
+	return i;
+}
+
+static void add_pid(struct argp_state *state, struct options *o, const char *text)
+{
+	pid_t pid = 0;
+
+	if (options_parse_pid(text, &pid)) {
+		argp_error(state, "--pid '%s': it takes a process id, 1 to %d", text,
+			   PID_MAX_LIMIT);
+		return;
+	}
+	for (size_t i = 0; i < o->pid_count; i++)
+		if (o->pids[i] == pid)
+			return;
+	if (o->pid_count == PIDS_MAX) {
+		argp_error(state, "--pid '%s': at most %d of them can be given", text, PIDS_MAX);
+		return;
+	}
+	o->pids[o->pid_count++] = pid;
+}
+
+static void parse_argument(struct argp_state *state, struct options *o, const char *arg)
+{
+	/* state->quoted: where the arguments after "--" begin. */
+	if (state->quoted && state->next > state->quoted) {
+		o->command = &state->argv[state->next - 1];
+		state->next = state->argc;
+		return;
+	}
+	if (o->mode == MODE_TRACE && strcmp(arg, "check") == 0) {
+		o->mode = MODE_CHECK;
+		return;
+	}
+	argp_error(state, "unknown command '%s': it is check, or -- COMMAND to trace one", arg);
+}
+
+static error_t parse_option(int key, char *arg, struct argp_state *state)
+{
+	struct options *o = state->input;
+
+	switch (key) {
+	case 'o':
+		o->output = (enum output_format)parse_name(
+			state, "--output", arg, output_format_names, OUTPUT_FORMATS,
+			"text or json");
+		break;
+	case 'e':
+		parse_list(state, "--events", arg, kind_names, NSMON_LOST, "fork,exec,exit,ns",
+			   &o->events);
+		break;
+	case 'n':
+		parse_list(state, "--types", arg, ns_type_names, NSMON_NS_TYPES,
+			   "mnt,uts,ipc,net,pid,pid_for_children,user,cgroup,time,"
+			   "time_for_children",
+			   &o->types);
+		break;
+	case 'r':
+		parse_list(state, "--reasons", arg, reason_names, NSMON_REASONS,
+			   "clone,unshare,setns,exec,fork,kernel", &o->reasons);
+		break;
+	case 'p':
+		add_pid(state, o, arg);
+		break;
+	case 'T':
+		o->threads = true;
+		break;
+	case 't':
+		o->timestamps = true;
+		break;
+	case OPT_FAILED:
+		o->failed = true;
+		break;
+	case 'w':
+		if (!*arg)
+			argp_error(state, "--write '': it takes the name of a file");
+		o->write_path = arg;
+		break;
+	case OPT_USER:
+		if (!getpwnam(arg))
+			argp_error(state, "--user '%s': there is no such user", arg);
+		o->user = arg;
+		break;
+	case OPT_SCHEMA:
+		o->mode = MODE_SCHEMA;
+		break;
+	case OPT_BUFFER:
+		if (options_parse_size(arg, (size_t)sysconf(_SC_PAGESIZE), &o->buffer))
+			argp_error(state,
+				   "--buffer '%s': it takes a power of two pages, %ldK to 1G, "
+				   "as in 8M",
+				   arg, sysconf(_SC_PAGESIZE) / 1024);
+		break;
+	case OPT_BACKEND:
+		o->backend = (enum backend)parse_name(state, "--backend", arg, backend_names,
+						      BACKENDS,
+						      "auto, fentry, kprobe or tracepoint");
+		break;
+	case OPT_BTF:
+		o->btf = arg;
+		break;
+	case 'q':
+		o->verbose = -1;
+		break;
+	case 'v':
+		o->verbose = o->verbose < 0 ? 1 : o->verbose + 1;
+		break;
+	case ARGP_KEY_ARG:
+		parse_argument(state, o, arg);
+		break;
+	case ARGP_KEY_END:
+		if (state->quoted && !o->command)
+			argp_error(state, "'--' must be followed by a COMMAND");
+		if (o->command && o->mode == MODE_CHECK)
+			argp_error(state, "check takes no COMMAND");
+		if (o->user && !o->command)
+			argp_error(state, "--user '%s': it needs a COMMAND to run, after '--'",
+				   o->user);
+		break;
+	default:
+		return ARGP_ERR_UNKNOWN;
+	}
+	return 0;
+}
+
+void options_parse(struct options *options, int argc, char **argv)
+{
+	const struct argp argp = { argp_options, parse_option, args_doc, doc, NULL, NULL, NULL };
+
+	*options = (struct options){
+		.events = 1U << NSMON_FORK | 1U << NSMON_EXEC | 1U << NSMON_EXIT | 1U << NSMON_NS,
+		.types = NSMON_NS_ALL,
+		.reasons = (1U << NSMON_REASONS) - 2, /* from 1 */
+	};
+	argp_err_exit_status = 2;
+	/* The child's own options come after "--" and are not ours to sort. */
+	argp_parse(&argp, argc, argv, ARGP_IN_ORDER, NULL, options);
+}

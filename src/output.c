@@ -1,0 +1,264 @@
+// SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause
+/* Buffered writing. Must not know what a line says, only of which kind it is. */
+#include "output.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <poll.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "log.h"
+
+#define BLOCK_BYTES (64 * 1024)
+#define LINES_MAX 2048
+
+struct output {
+	char *path; /* NULL: standard output */
+	int fd;
+	bool terminal;
+	bool failing;
+	bool first_is_cut; /* the first line is the rest of one that is partly written */
+	size_t len; /* bytes waiting in data */
+	size_t lines;
+	size_t ends[LINES_MAX]; /* offset in data behind each line */
+	uint8_t kinds[LINES_MAX];
+	uint64_t dropped[NSMON_KINDS];
+	uint64_t dropped_lines;
+	char data[BLOCK_BYTES + LINE_MAX_BYTES];
+};
+
+static int open_path(const char *path)
+{
+	mode_t mask = umask(0);
+	int fd = open(path, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC | O_NOCTTY, 0640);
+	int err = fd < 0 ? -errno : 0;
+
+	umask(mask);
+	return err ? err : fd;
+}
+
+int output_open(struct output **result, const char *path)
+{
+	struct output *out = calloc(1, sizeof(*out));
+	int err = -ENOMEM;
+
+	if (!out)
+		return err;
+	out->fd = STDOUT_FILENO;
+	if (path) {
+		out->path = strdup(path);
+		if (!out->path)
+			goto fail;
+		err = open_path(path);
+		if (err < 0)
+			goto fail;
+		out->fd = err;
+	}
+	out->terminal = isatty(out->fd);
+	*result = out;
+	return 0;
+fail:
+	free(out->path);
+	free(out);
+	return err;
+}
+
+void output_close(struct output *out)
+{
+	if (!out)
+		return;
+	if (out->path)
+		close(out->fd);
+	free(out->path);
+	free(out);
+}
+
+bool output_is_terminal(const struct output *out)
+{
+	return out->terminal;
+}
+
+int output_fd(const struct output *out)
+{
+	return out->fd;
+}
+
+int output_begin(struct output *out, struct line *line)
+{
+	int err = 0;
+
+	if (out->len > BLOCK_BYTES || out->lines == LINES_MAX)
+		err = output_flush(out);
+	if (err)
+		return err;
+	*line = (struct line){
+		.at = out->data + out->len,
+		.end = out->data + out->len + LINE_MAX_BYTES,
+	};
+	return 0;
+}
+
+void output_commit(struct output *out, const struct line *line, enum nsmon_kind kind)
+{
+	out->len = (size_t)(line->at - out->data);
+	out->ends[out->lines] = out->len;
+	out->kinds[out->lines++] = (uint8_t)kind;
+}
+
+/* The first `written` bytes are out: forget the lines that are whole. */
+static void forget_written(struct output *out, size_t written)
+{
+	size_t lines = 0;
+
+	if (!written)
+		return;
+	while (lines < out->lines && out->ends[lines] <= written)
+		lines++;
+	out->first_is_cut = out->data[written - 1] != '\n';
+	memmove(out->data, out->data + written, out->len - written);
+	memmove(out->kinds, out->kinds + lines, out->lines - lines);
+	for (size_t i = lines; i < out->lines; i++)
+		out->ends[i - lines] = out->ends[i] - written;
+	out->lines -= lines;
+	out->len -= written;
+}
+
+/*
+ * What cannot be written is dropped, but for the rest of a line of which a part
+ * is out already: lines stay whole.
+ */
+static void drop(struct output *out)
+{
+	size_t keep = out->first_is_cut && out->lines ? 1 : 0;
+
+	for (size_t i = keep; i < out->lines; i++)
+		out->dropped[out->kinds[i]]++;
+	out->dropped_lines += out->lines - keep;
+	out->lines = keep;
+	out->len = keep ? out->ends[0] : 0;
+}
+
+static int64_t now_ms(void)
+{
+	struct timespec ts;
+
+	clock_gettime(CLOCK_MONOTONIC, &ts);
+	return (int64_t)ts.tv_sec * 1000 + ts.tv_nsec / 1000000;
+}
+
+/* Waits until a write of PIPE_BUF bytes does not block. */
+static int wait_writable(int fd, int64_t deadline_ms)
+{
+	struct pollfd poll_fd = { .fd = fd, .events = POLLOUT };
+	int64_t left = deadline_ms - now_ms();
+	int n;
+
+	if (left < 0)
+		left = 0;
+	n = poll(&poll_fd, 1, (int)left);
+	if (n < 0)
+		return errno == EINTR ? 0 : -errno;
+	return n ? 0 : -ETIMEDOUT;
+}
+
+/* timeout_ms < 0: until a signal comes. */
+static int write_block(struct output *out, int timeout_ms)
+{
+	int64_t deadline = timeout_ms < 0 ? 0 : now_ms() + timeout_ms;
+	const char *name = out->path ? out->path : "standard output";
+	size_t written = 0;
+	int err = 0;
+
+	while (written < out->len) {
+		size_t len = out->len - written;
+		ssize_t n;
+
+		if (timeout_ms >= 0) {
+			err = wait_writable(out->fd, deadline);
+			if (err)
+				break;
+			len = len < 4096 ? len : 4096; /* PIPE_BUF */
+		}
+		n = write(out->fd, out->data + written, len);
+		if (n >= 0) {
+			written += (size_t)n;
+			continue;
+		}
+		if (errno == EAGAIN) { /* somebody made our standard output non-blocking */
+			err = wait_writable(out->fd, now_ms() + 1000);
+			if (err == -ETIMEDOUT)
+				err = timeout_ms < 0 ? -EINTR : 0;
+			if (!err)
+				continue;
+			break;
+		}
+		err = -errno;
+		if (err == -EINTR && timeout_ms >= 0)
+			continue;
+		break;
+	}
+	forget_written(out, written);
+	if (!err) {
+		if (out->failing)
+			log_note("writing to %s works again", name);
+		out->failing = false;
+		return 0;
+	}
+	if (err == -EPIPE || err == -EINTR || err == -ETIMEDOUT)
+		return err;
+	if (!out->failing)
+		log_error("cannot write to %s: %s; records are counted as lost until it works again",
+			  name, strerror(-err));
+	drop(out);
+	out->failing = true;
+	return 0;
+}
+
+int output_flush(struct output *out)
+{
+	return write_block(out, -1);
+}
+
+int output_flush_within(struct output *out, int timeout_ms)
+{
+	return write_block(out, timeout_ms);
+}
+
+void output_reopen(struct output *out)
+{
+	int fd;
+
+	if (!out->path)
+		return;
+	fd = open_path(out->path);
+	if (fd < 0) {
+		log_error("cannot open %s again: %s; going on with the file that is open",
+			  out->path, strerror(-fd));
+		return;
+	}
+	close(out->fd);
+	out->fd = fd;
+	if (out->first_is_cut && out->lines) /* its beginning is in the other file */
+		forget_written(out, out->ends[0]);
+}
+
+uint64_t output_take_dropped(struct output *out, uint64_t dropped[NSMON_KINDS])
+{
+	uint64_t lines = out->dropped_lines;
+
+	for (int i = 0; i < NSMON_KINDS; i++) {
+		dropped[i] += out->dropped[i];
+		out->dropped[i] = 0;
+	}
+	out->dropped_lines = 0;
+	return lines;
+}
+
+bool output_is_failing(const struct output *out)
+{
+	return out->failing;
+}

@@ -1,0 +1,62 @@
+/* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
+/* Lines -> a terminal, a pipe or a file: in large blocks, never half a line. */
+#ifndef OUTPUT_H
+#define OUTPUT_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "line.h"
+#include "nsmon.h"
+
+struct output;
+
+/*
+ * Opens path for appending (created with mode 0640), or standard output where
+ * it is NULL. The caller closes it. Returns 0 or a negative errno.
+ */
+int output_open(struct output **out, const char *path);
+
+/* Frees it; what was not flushed is gone. */
+void output_close(struct output *out);
+
+bool output_is_terminal(const struct output *out);
+
+/* The descriptor, to wait for its reader's end; the output's own. */
+int output_fd(const struct output *out);
+
+/*
+ * Room for one line. May write what is waiting: negative errno as of
+ * output_flush(). The line is the output's until output_commit().
+ */
+int output_begin(struct output *out, struct line *line);
+
+/* Takes the line as one record of this kind; 0 for one that is not counted (start, stop). */
+void output_commit(struct output *out, const struct line *line, enum nsmon_kind kind);
+
+/*
+ * Writes what is waiting. Returns 0; -EPIPE when the reader is gone; -EINTR
+ * when a signal came and it could not go on. Any other failure (a full disk) is
+ * told once on standard error, the lines that were not written are dropped and
+ * counted, and the stream goes on: 0.
+ */
+int output_flush(struct output *out);
+
+/* As output_flush(), but gives up after this many milliseconds: -ETIMEDOUT. */
+int output_flush_within(struct output *out, int timeout_ms);
+
+/* Opens the path again, for log rotation. On failure goes on with the old file. */
+void output_reopen(struct output *out);
+
+/*
+ * Records that were dropped since the last call, by kind, to be told in the
+ * stream when there is room; returns how many lines that were, for their
+ * numbers to be used again.
+ */
+uint64_t output_take_dropped(struct output *out, uint64_t dropped[NSMON_KINDS]);
+
+/* Is the last write known to have failed? */
+bool output_is_failing(const struct output *out);
+
+#endif

@@ -1,0 +1,573 @@
+// SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause
+/*
+ * Everything between user space and the BPF programs. Must not know what
+ * becomes of a record.
+ */
+#include "probe.h"
+
+#include <bpf/bpf.h>
+#include <bpf/btf.h>
+#include <bpf/libbpf.h>
+#include <errno.h>
+#include <linux/membarrier.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/syscall.h>
+#include <sys/sysinfo.h>
+#include <unistd.h>
+
+#include "log.h"
+#include "nsmon.skel.h"
+
+/* include/linux/errno.h: what arm64 before 6.0 says to a trampoline. */
+#define KERNEL_ENOTSUPP 524
+
+#define LINKS_MAX 40
+
+struct probe {
+	struct nsmon_bpf *skel;
+	struct ring_buffer *ring;
+	enum backend backend;
+	struct bpf_link *links[LINKS_MAX];
+	struct bpf_program *programs[LINKS_MAX]; /* by link */
+	size_t link_count;
+	probe_record_fn function; /* during probe_read() */
+	void *context;
+	int left;
+};
+
+/* One attachment: a program of the skeleton and the kernel function it goes to. */
+struct hook {
+	size_t program; /* offset in struct nsmon_bpf */
+	const char *function; /* NULL: the program's section names it */
+	bool kretprobe;
+	bool optional; /* this kernel may lack the function */
+	bool wanted;
+};
+
+#define PROGRAM(name) offsetof(struct nsmon_bpf, progs.name)
+
+#if defined(__x86_64__)
+#define SYSCALL_WRAPPER(name) "__x64_sys_" name
+#define SYSCALL32_WRAPPER(name) "__ia32_sys_" name
+#define CLONE32_WRAPPER "__ia32_compat_sys_ia32_clone"
+#elif defined(__aarch64__)
+/* AArch32 calls come through the same wrappers. */
+#define SYSCALL_WRAPPER(name) "__arm64_sys_" name
+#define SYSCALL32_WRAPPER(name) "none_" name
+#define CLONE32_WRAPPER "none_clone"
+#else
+#error "nsmon knows x86-64 and arm64"
+#endif
+
+static int libbpf_message(enum libbpf_print_level level, const char *format, va_list args)
+{
+	char message[1024];
+
+	if (log_get_level() < LOG_LEVEL_DEBUG + (level == LIBBPF_DEBUG ? 1 : 0))
+		return 0;
+	vsnprintf(message, sizeof(message), format, args);
+	message[strcspn(message, "\n")] = 0;
+	log_debug("%s", message);
+	return 0;
+}
+
+/* 1 MiB for each CPU: a storm of 300 000 events a second waits for tens of milliseconds. */
+static size_t default_buffer(void)
+{
+	size_t size = 8 << 20;
+	size_t wanted = (size_t)get_nprocs() << 20;
+
+	while (size < wanted && size < (64 << 20))
+		size *= 2;
+	return size;
+}
+
+/* Descendants at one moment; each costs 64 bytes of kernel memory, but only with a filter. */
+static unsigned int followed_max(void)
+{
+	FILE *file = fopen("/proc/sys/kernel/pid_max", "re");
+	unsigned int max = 32768;
+
+	if (file) {
+		if (fscanf(file, "%u", &max) != 1)
+			max = 32768;
+		fclose(file);
+	}
+	return max < 131072 ? max : 131072;
+}
+
+static void configure(struct nsmon_bpf *skel, const struct options *options,
+		      const struct kernel *kernel, const struct btf *btf)
+{
+	struct nsmon_bpf__rodata *rodata = skel->rodata;
+	bool follow = options->command || options->pid_count;
+	size_t buffer = options->buffer ? options->buffer : default_buffer();
+
+	rodata->kernel_has.ns_present = kernel->ns_present;
+	rodata->kernel_has.ns_id = kernel->ids == KERNEL_IDS_ALL;
+	rodata->kernel_has.mnt_ns_id = kernel->ids != KERNEL_IDS_NONE;
+	rodata->kernel_has.group_dead_arg =
+		kernel_tracepoint_args(btf, "sched_process_exit") >= 2;
+	rodata->kernel_has.exec_switches_time = kernel_has_function(btf, "exec_task_namespaces");
+	rodata->filter.events = options->events;
+	rodata->filter.types = options->types & kernel->ns_present;
+	rodata->filter.reasons = options->reasons;
+	rodata->filter.threads = options->threads;
+	rodata->filter.failed = options->failed;
+	rodata->filter.follow = follow;
+	rodata->wakeup_bytes = buffer / 4 < 256 * 1024 ? buffer / 4 : 256 * 1024;
+	bpf_map__set_max_entries(skel->maps.events, (__u32)buffer);
+	if (follow)
+		bpf_map__set_max_entries(skel->maps.followed, followed_max());
+}
+
+static bool wants(const struct options *options, enum nsmon_kind kind)
+{
+	return options->events & (1U << kind);
+}
+
+/*
+ * Ends come before beginnings: a call that is under way while nsmon attaches
+ * has no beginning, rather than a beginning without an end.
+ */
+static size_t list_hooks(struct hook hooks[LINKS_MAX], enum backend backend,
+			 const struct options *options)
+{
+	bool ns = wants(options, NSMON_NS);
+	bool follow = options->command || options->pid_count;
+	bool failed = ns && options->failed;
+	const struct hook common[] = {
+		{ PROGRAM(on_exit), NULL, false, false, wants(options, NSMON_EXIT) || ns || follow },
+		{ PROGRAM(on_exec), NULL, false, false, wants(options, NSMON_EXEC) || ns },
+		{ PROGRAM(on_fork), NULL, false, false, wants(options, NSMON_FORK) || ns || follow },
+	};
+	const struct hook fentry[] = {
+		{ PROGRAM(fexit_unshare), "ksys_unshare", false, false, ns },
+		{ PROGRAM(fexit_setns), SYSCALL_WRAPPER("setns"), false, false, ns },
+		{ PROGRAM(fexit_setns32), SYSCALL32_WRAPPER("setns"), false, true, ns },
+		{ PROGRAM(fexit_clone), SYSCALL_WRAPPER("clone"), false, false, failed },
+		{ PROGRAM(fexit_clone32), CLONE32_WRAPPER, false, true, failed },
+		{ PROGRAM(fexit_clone3), SYSCALL_WRAPPER("clone3"), false, false, failed },
+		{ PROGRAM(fexit_clone332), SYSCALL32_WRAPPER("clone3"), false, true, failed },
+		{ PROGRAM(fentry_unshare), "ksys_unshare", false, false, ns },
+		{ PROGRAM(fentry_setns), SYSCALL_WRAPPER("setns"), false, false, ns },
+		{ PROGRAM(fentry_setns32), SYSCALL32_WRAPPER("setns"), false, true, ns },
+		{ PROGRAM(fentry_clone), SYSCALL_WRAPPER("clone"), false, false, failed },
+		{ PROGRAM(fentry_clone32), CLONE32_WRAPPER, false, true, failed },
+		{ PROGRAM(fentry_clone3), SYSCALL_WRAPPER("clone3"), false, false, failed },
+		{ PROGRAM(fentry_clone332), SYSCALL32_WRAPPER("clone3"), false, true, failed },
+		{ PROGRAM(fentry_exec), "exec_task_namespaces", false, true, ns },
+		{ PROGRAM(fentry_switch), "switch_task_namespaces", false, false, ns },
+	};
+	const struct hook kprobe[] = {
+		{ PROGRAM(kretprobe_leave), "ksys_unshare", true, false, ns },
+		{ PROGRAM(kretprobe_leave), SYSCALL_WRAPPER("setns"), true, false, ns },
+		{ PROGRAM(kretprobe_leave), SYSCALL32_WRAPPER("setns"), true, true, ns },
+		{ PROGRAM(kretprobe_leave), SYSCALL_WRAPPER("clone"), true, false, failed },
+		{ PROGRAM(kretprobe_leave), CLONE32_WRAPPER, true, true, failed },
+		{ PROGRAM(kretprobe_leave), SYSCALL_WRAPPER("clone3"), true, false, failed },
+		{ PROGRAM(kretprobe_leave), SYSCALL32_WRAPPER("clone3"), true, true, failed },
+		{ PROGRAM(kprobe_done), "perf_event_namespaces", false, true, ns },
+		{ PROGRAM(kprobe_unshare), "ksys_unshare", false, false, ns },
+		{ PROGRAM(kprobe_setns), SYSCALL_WRAPPER("setns"), false, false, ns },
+		{ PROGRAM(kprobe_setns), SYSCALL32_WRAPPER("setns"), false, true, ns },
+		{ PROGRAM(kprobe_clone), SYSCALL_WRAPPER("clone"), false, false, failed },
+		{ PROGRAM(kprobe_clone), CLONE32_WRAPPER, false, true, failed },
+		{ PROGRAM(kprobe_clone3), SYSCALL_WRAPPER("clone3"), false, false, failed },
+		{ PROGRAM(kprobe_clone3), SYSCALL32_WRAPPER("clone3"), false, true, failed },
+		{ PROGRAM(kprobe_exec), "exec_task_namespaces", false, true, ns },
+		{ PROGRAM(kprobe_switch), "switch_task_namespaces", false, false, ns },
+	};
+	const struct hook tracepoint[] = {
+		{ PROGRAM(on_sys_exit), NULL, false, false, ns },
+		{ PROGRAM(on_sys_enter), NULL, false, false, ns },
+	};
+	const struct {
+		const struct hook *hooks;
+		size_t count;
+	} of_backend[BACKENDS] = {
+		[BACKEND_FENTRY] = { fentry, sizeof(fentry) / sizeof(*fentry) },
+		[BACKEND_KPROBE] = { kprobe, sizeof(kprobe) / sizeof(*kprobe) },
+		[BACKEND_TRACEPOINT] = { tracepoint, sizeof(tracepoint) / sizeof(*tracepoint) },
+	};
+	size_t n = 0;
+
+	for (size_t i = 0; i < sizeof(common) / sizeof(*common); i++)
+		if (common[i].wanted)
+			hooks[n++] = common[i];
+	for (size_t i = 0; i < of_backend[backend].count; i++)
+		if (of_backend[backend].hooks[i].wanted)
+			hooks[n++] = of_backend[backend].hooks[i];
+	return n;
+}
+
+static struct bpf_program *program_of(const struct nsmon_bpf *skel, const struct hook *hook)
+{
+	return *(struct bpf_program *const *)((const char *)skel + hook->program);
+}
+
+__attribute__((format(printf, 3, 4))) static int refuse(struct probe_refusal *refusal, int err,
+							const char *format, ...)
+{
+	va_list args;
+
+	refusal->error = -err;
+	va_start(args, format);
+	vsnprintf(refusal->reason, sizeof(refusal->reason), format, args);
+	va_end(args);
+	return err;
+}
+
+/* KERNEL.md, Attaching: what each kernel was seen to say. */
+static const char *load_error(int err, enum backend backend)
+{
+	switch (-err) {
+	case EPERM:
+	case EACCES:
+		return backend == BACKEND_FENTRY ?
+			       "the kernel does not permit BPF trampolines (lockdown or a security module)" :
+			       "the kernel does not permit it (lockdown or a security module)";
+	case ESRCH:
+		return "a function is not in the kernel's BTF";
+	case EINVAL:
+		return "the kernel lacks something that the programs need";
+	case ENOMEM:
+		return "not enough memory, or RLIMIT_MEMLOCK is too low";
+	case E2BIG:
+		return "the verifier gave up";
+	}
+	return strerror(-err);
+}
+
+static const char *attach_error(int err, enum backend backend)
+{
+	switch (-err) {
+	case KERNEL_ENOTSUPP:
+		return "this kernel cannot attach BPF trampolines (ENOTSUPP; arm64 before 6.0)";
+	case EBUSY:
+		return "the function cannot be traced (EBUSY)";
+	case ENOENT:
+	case ENODEV:
+	case EINVAL:
+		if (backend == BACKEND_KPROBE)
+			return "the kernel has no kprobes (CONFIG_KPROBE_EVENTS) or not this function";
+		break;
+	}
+	return strerror(-err);
+}
+
+/* Which programs are loaded, and for fentry where they will go. */
+static int select_programs(struct nsmon_bpf *skel, struct hook *hooks, size_t *count,
+			   enum backend backend, const struct btf *btf,
+			   struct probe_refusal *refusal)
+{
+	size_t kept = 0;
+
+	for (size_t i = 0; i < *count; i++) {
+		struct hook *hook = &hooks[i];
+		struct bpf_program *program = program_of(skel, hook);
+
+		if (hook->function && !kernel_has_function(btf, hook->function)) {
+			if (!hook->optional)
+				return refuse(refusal, -ESRCH,
+					      "the kernel's BTF has no function %s", hook->function);
+			continue;
+		}
+		bpf_program__set_autoload(program, true);
+		if (backend == BACKEND_FENTRY && hook->function) {
+			int err = bpf_program__set_attach_target(program, 0, hook->function);
+
+			if (err)
+				return refuse(refusal, err, "%s: %s", hook->function,
+					      load_error(err, backend));
+		}
+		hooks[kept++] = *hook;
+	}
+	*count = kept;
+	bpf_program__set_autoload(skel->progs.read_view, true);
+	return 0;
+}
+
+static struct bpf_link *attach_hook(struct bpf_program *program, const struct hook *hook,
+				    enum backend backend)
+{
+	if (backend == BACKEND_KPROBE && hook->function)
+		return bpf_program__attach_kprobe(program, hook->kretprobe, hook->function);
+	return bpf_program__attach(program);
+}
+
+static int attach(struct probe *probe, const struct hook *hooks, size_t count,
+		  struct probe_refusal *refusal)
+{
+	for (size_t i = 0; i < count; i++) {
+		struct bpf_program *program = program_of(probe->skel, &hooks[i]);
+		struct bpf_link *link = attach_hook(program, &hooks[i], probe->backend);
+
+		if (!link) {
+			int err = -errno;
+
+			if (hooks[i].optional) {
+				log_debug("%s: not attached: %s", hooks[i].function,
+					  attach_error(err, probe->backend));
+				continue;
+			}
+			return refuse(refusal, err, "%s: %s",
+				      hooks[i].function ? hooks[i].function :
+							  bpf_program__name(program),
+				      attach_error(err, probe->backend));
+		}
+		probe->programs[probe->link_count] = program;
+		probe->links[probe->link_count++] = link;
+	}
+	return 0;
+}
+
+/* Lets the kernel say in which pid namespace nsmon itself is. */
+static void read_view(struct probe *probe)
+{
+	LIBBPF_OPTS(bpf_test_run_opts, opts);
+	int err = bpf_prog_test_run_opts(bpf_program__fd(probe->skel->progs.read_view), &opts);
+
+	if (err) /* 5.8 and 5.9 */
+		log_debug("cannot find the own pid namespace (%s): numbering tasks as the initial "
+			  "one does",
+			  strerror(-err));
+}
+
+static int seed_followed(struct probe *probe, const struct options *options)
+{
+	int fd = bpf_map__fd(probe->skel->maps.followed);
+	__u32 one = 1;
+
+	for (size_t i = 0; i < options->pid_count; i++) {
+		__u32 pid = (__u32)options->pids[i];
+
+		if (bpf_map_update_elem(fd, &pid, &one, BPF_NOEXIST))
+			return -errno;
+		probe->skel->bss->followed_count++;
+	}
+	return 0;
+}
+
+static int on_record(void *context, void *data, size_t size)
+{
+	struct probe *probe = context;
+	int err = probe->function(probe->context, data, size);
+
+	if (err)
+		return err;
+	return --probe->left > 0 ? 0 : -EAGAIN;
+}
+
+static int open_backend(struct probe *probe, const struct options *options,
+			const struct kernel *kernel, const struct btf *btf,
+			struct probe_refusal *refusal)
+{
+	LIBBPF_OPTS(bpf_object_open_opts, opts, .btf_custom_path = options->btf);
+	struct hook hooks[LINKS_MAX];
+	size_t count;
+	int err;
+
+	probe->skel = nsmon_bpf__open_opts(&opts);
+	if (!probe->skel)
+		return refuse(refusal, -errno, "%s", strerror(errno));
+	configure(probe->skel, options, kernel, btf);
+	count = list_hooks(hooks, probe->backend, options);
+	err = select_programs(probe->skel, hooks, &count, probe->backend, btf, refusal);
+	if (err)
+		return err;
+	err = nsmon_bpf__load(probe->skel);
+	if (err)
+		return refuse(refusal, err, "%s", load_error(err, probe->backend));
+	read_view(probe);
+	err = seed_followed(probe, options);
+	if (err)
+		return refuse(refusal, err, "cannot follow the given processes: %s",
+			      strerror(-err));
+	probe->ring = ring_buffer__new(bpf_map__fd(probe->skel->maps.events), on_record, probe,
+				       NULL);
+	if (!probe->ring)
+		return refuse(refusal, -errno, "cannot map the ring buffer: %s", strerror(errno));
+	return attach(probe, hooks, count, refusal);
+}
+
+static int open_with_btf(struct probe **result, const struct options *options,
+			 const struct kernel *kernel, const struct btf *btf, enum backend backend,
+			 struct probe_refusal *refusal)
+{
+	struct probe *probe = calloc(1, sizeof(*probe));
+	int err;
+
+	if (!probe)
+		return refuse(refusal, -ENOMEM, "%s", strerror(ENOMEM));
+	libbpf_set_print(libbpf_message);
+	probe->backend = backend;
+	err = open_backend(probe, options, kernel, btf, refusal);
+	if (err) {
+		probe_close(probe);
+		return err;
+	}
+	*result = probe;
+	return 0;
+}
+
+static struct btf *load_btf(const struct options *options, struct probe_refusal *refusal)
+{
+	struct btf *btf;
+
+	libbpf_set_print(libbpf_message);
+	btf = kernel_load_btf(options->btf);
+	if (!btf)
+		refuse(refusal, -errno, "cannot read the kernel's BTF from %s: %s",
+		       options->btf ? options->btf : KERNEL_BTF_PATH, strerror(errno));
+	return btf;
+}
+
+int probe_open(struct probe **probe, const struct options *options, const struct kernel *kernel,
+	       enum backend backend, struct probe_refusal *refusal)
+{
+	struct btf *btf = load_btf(options, refusal);
+	int err;
+
+	if (!btf)
+		return -refusal->error;
+	err = open_with_btf(probe, options, kernel, btf, backend, refusal);
+	btf__free(btf);
+	return err;
+}
+
+int probe_open_any(struct probe **probe, const struct options *options,
+		   const struct kernel *kernel, struct probe_refusal *refusals)
+{
+	static const enum backend order[] = { BACKEND_FENTRY, BACKEND_KPROBE, BACKEND_TRACEPOINT };
+	struct btf *btf = load_btf(options, &refusals[BACKEND_AUTO]);
+	int err = 0;
+
+	if (!btf)
+		return -refusals[BACKEND_AUTO].error;
+	for (size_t i = 0; i < sizeof(order) / sizeof(*order); i++) {
+		err = open_with_btf(probe, options, kernel, btf, order[i], &refusals[order[i]]);
+		if (!err)
+			break;
+		log_debug("%s: %s", backend_names[order[i]], refusals[order[i]].reason);
+	}
+	btf__free(btf);
+	return err;
+}
+
+void probe_detach(struct probe *probe)
+{
+	for (size_t i = 0; i < probe->link_count; i++)
+		bpf_link__destroy(probe->links[i]);
+	probe->link_count = 0;
+	/* A program may still be running: this waits for an RCU grace period. */
+	syscall(SYS_membarrier, MEMBARRIER_CMD_GLOBAL, 0, 0);
+}
+
+void probe_close(struct probe *probe)
+{
+	if (!probe)
+		return;
+	probe_detach(probe);
+	ring_buffer__free(probe->ring);
+	nsmon_bpf__destroy(probe->skel);
+	free(probe);
+}
+
+enum backend probe_backend(const struct probe *probe)
+{
+	return probe->backend;
+}
+
+int probe_fd(const struct probe *probe)
+{
+	return bpf_map__fd(probe->skel->maps.events);
+}
+
+int probe_read(struct probe *probe, probe_record_fn function, void *context, int max)
+{
+	int n;
+
+	probe->function = function;
+	probe->context = context;
+	probe->left = max;
+	n = ring_buffer__consume(probe->ring);
+	return n == -EAGAIN ? max : n;
+}
+
+void probe_arm(struct probe *probe, enum nsmon_armed armed)
+{
+	__atomic_store_n(&probe->skel->bss->armed, armed, __ATOMIC_SEQ_CST);
+}
+
+void probe_expect_child(struct probe *probe, pid_t parent)
+{
+	__atomic_store_n(&probe->skel->bss->spawner, (__u32)parent, __ATOMIC_SEQ_CST);
+}
+
+void probe_unfollow(struct probe *probe, pid_t pid)
+{
+	__u32 key = (__u32)pid;
+
+	if (bpf_map_delete_elem(bpf_map__fd(probe->skel->maps.followed), &key) == 0)
+		__atomic_fetch_sub(&probe->skel->bss->followed_count, 1, __ATOMIC_SEQ_CST);
+}
+
+uint64_t probe_followed(const struct probe *probe)
+{
+	return __atomic_load_n(&probe->skel->bss->followed_count, __ATOMIC_SEQ_CST);
+}
+
+void probe_lost(const struct probe *probe, uint64_t lost[NSMON_KINDS])
+{
+	for (int i = 0; i < NSMON_KINDS; i++)
+		lost[i] = __atomic_load_n(&probe->skel->bss->lost[i], __ATOMIC_RELAXED);
+}
+
+/* A program is skipped where it would run on top of itself. */
+static uint64_t missed_runs(const struct probe *probe)
+{
+	struct bpf_program *program;
+	uint64_t missed = 0;
+
+	bpf_object__for_each_program(program, probe->skel->obj) {
+		struct bpf_prog_info info = { 0 };
+		__u32 len = sizeof(info);
+		int fd = bpf_program__fd(program);
+
+		if (fd >= 0 && bpf_obj_get_info_by_fd(fd, &info, &len) == 0)
+			missed += info.recursion_misses;
+	}
+	return missed;
+}
+
+int probe_statistics(const struct probe *probe, struct probe_statistics *statistics)
+{
+	int cpus = libbpf_num_possible_cpus();
+	struct nsmon_counters *counters;
+	__u32 zero = 0;
+	int err = 0;
+
+	*statistics = (struct probe_statistics){ 0 };
+	if (cpus < 0)
+		return cpus;
+	counters = calloc((size_t)cpus, sizeof(*counters));
+	if (!counters)
+		return -ENOMEM;
+	if (bpf_map_lookup_elem(bpf_map__fd(probe->skel->maps.counters), &zero, counters))
+		err = -errno;
+	for (int cpu = 0; !err && cpu < cpus; cpu++) {
+		for (int i = 0; i < NSMON_KINDS; i++) {
+			statistics->seen[i] += counters[cpu].seen[i];
+			statistics->lost[i] += counters[cpu].lost[i];
+		}
+	}
+	free(counters);
+	statistics->missed = missed_runs(probe);
+	statistics->has_switches = probe->backend != BACKEND_TRACEPOINT;
+	statistics->switches = probe->skel->bss->switches;
+	statistics->switches_known = probe->skel->bss->switches_known;
+	return err;
+}

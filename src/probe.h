@@ -1,0 +1,80 @@
+/* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
+/* The BPF programs: chosen, loaded, attached, read. Alone knows the skeleton. */
+#ifndef PROBE_H
+#define PROBE_H
+
+#include "kernel.h"
+#include "options.h"
+
+struct probe;
+
+/* Why a backend cannot be used, in words for people. */
+struct probe_refusal {
+	int error; /* positive errno; 0: it was not tried */
+	char reason[200];
+};
+
+/*
+ * Loads and attaches one backend (not auto). Events are in the ring buffer from
+ * then on. With options->command only what probe_expect_child() names is
+ * followed; with options->pids those processes. The caller frees *probe with
+ * probe_close(). Returns 0, or a negative errno with *refusal filled in.
+ */
+int probe_open(struct probe **probe, const struct options *options, const struct kernel *kernel,
+	       enum backend backend, struct probe_refusal *refusal);
+
+/*
+ * The same for the first backend that this kernel takes, in the order fentry,
+ * kprobe, tracepoint; refusals[BACKENDS] says why not, by backend.
+ */
+int probe_open_any(struct probe **probe, const struct options *options,
+		   const struct kernel *kernel, struct probe_refusal *refusals);
+
+/* Detaches and unloads everything. */
+void probe_close(struct probe *probe);
+
+enum backend probe_backend(const struct probe *probe);
+
+/* Becomes readable when the kernel wakes the reader; the probe's own. */
+int probe_fd(const struct probe *probe);
+
+/* One record of the ring buffer. Returns 0 to go on, a negative errno to stop. */
+typedef int (*probe_record_fn)(void *context, void *data, size_t size);
+
+/*
+ * Hands over the records that wait, at most about max of them. Returns how many,
+ * or what the function returned.
+ */
+int probe_read(struct probe *probe, probe_record_fn function, void *context, int max);
+
+/* When the kernel is to wake the reader. */
+void probe_arm(struct probe *probe, enum nsmon_armed armed);
+
+/* The next child of this process is followed; 0 ends that. */
+void probe_expect_child(struct probe *probe, pid_t parent);
+
+/* Stops following a process, as if it had ended. */
+void probe_unfollow(struct probe *probe, pid_t pid);
+
+/* How many of the followed processes live. */
+uint64_t probe_followed(const struct probe *probe);
+
+/* Totals since the start of what found no room, by enum nsmon_kind. */
+void probe_lost(const struct probe *probe, uint64_t lost[NSMON_KINDS]);
+
+/* Detaches; what was under way is in the ring buffer when it returns. */
+void probe_detach(struct probe *probe);
+
+struct probe_statistics {
+	uint64_t seen[NSMON_KINDS]; /* records of output, delivered or lost, all CPUs */
+	uint64_t lost[NSMON_KINDS];
+	uint64_t missed; /* runs of a program that the kernel skipped; 5.12 and later */
+	bool has_switches;
+	uint64_t switches;
+	uint64_t switches_known;
+};
+
+/* Returns 0 or a negative errno. */
+int probe_statistics(const struct probe *probe, struct probe_statistics *statistics);
+
+#endif

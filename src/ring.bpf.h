@@ -1,0 +1,134 @@
+/* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
+/*
+ * The way out of the kernel: numbers, counts and hands over records, and wakes
+ * the reader only when it sleeps. Knows nothing of what is in a record.
+ */
+#ifndef RING_BPF_H
+#define RING_BPF_H
+
+#include "compat.bpf.h"
+#include "nsmon.h"
+
+/* Sizes marked "at load" are set by src/probe.c. */
+struct {
+	__uint(type, BPF_MAP_TYPE_RINGBUF);
+	__uint(max_entries, 4096); /* at load */
+} events SEC(".maps");
+
+struct {
+	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
+	__uint(max_entries, 1);
+	__type(key, __u32);
+	__type(value, struct nsmon_counters);
+} counters SEC(".maps");
+
+/* Data waiting in the ring buffer, in bytes, from which a sleeping reader is woken. */
+const volatile __u64 wakeup_bytes;
+
+/* enum nsmon_armed; the reader's. */
+volatile __u32 armed;
+
+/* All CPUs together; lost_sum is the sum of lost[]. */
+volatile __u64 lost[NSMON_KINDS];
+volatile __u64 lost_sum;
+volatile __u64 lost_told;
+
+static __always_inline struct nsmon_counters *this_cpu_counters(void)
+{
+	__u32 zero = 0;
+
+	return bpf_map_lookup_elem(&counters, &zero);
+}
+
+/* Counts n records of output of one kind as lost. */
+static __always_inline void count_lost(struct nsmon_counters *cpu, enum nsmon_kind kind, __u32 n)
+{
+	__sync_fetch_and_add(&cpu->lost[kind], n);
+	__sync_fetch_and_add(&lost[kind], n);
+	__sync_fetch_and_add(&lost_sum, n);
+}
+
+static __always_inline void fill_header(struct nsmon_header *h, struct nsmon_counters *cpu,
+					__u32 size, enum nsmon_kind kind, __u16 flags)
+{
+	__sync_fetch_and_add(&cpu->records, 1);
+	h->size = size;
+	h->kind = kind;
+	h->flags = flags;
+	h->time = bpf_ktime_get_boot_ns();
+	h->seq = cpu->records;
+	h->cpu = bpf_get_smp_processor_id();
+	h->layout = NSMON_LAYOUT;
+}
+
+/*
+ * Wake-ups cost the traced process far more than a record does. A record is
+ * visible to the reader once it is reserved, so arming, then looking for data,
+ * then sleeping leaves no gap but the one that the reader's backstop covers.
+ */
+static __always_inline __u64 wakeup_flags(void)
+{
+	__u32 a = armed;
+
+	if (a == NSMON_ARMED_NO)
+		return BPF_RB_NO_WAKEUP;
+	if (a == NSMON_ARMED_FULL &&
+	    bpf_ringbuf_query(&events, BPF_RB_AVAIL_DATA) < wakeup_bytes)
+		return BPF_RB_NO_WAKEUP;
+	armed = NSMON_ARMED_NO;
+	return BPF_RB_FORCE_WAKEUP;
+}
+
+static __always_inline void submit(void *record)
+{
+	bpf_ringbuf_submit(record, wakeup_flags());
+}
+
+/* Wakes it without a record. With no room for one, it has work and is awake. */
+static __always_inline void wake_reader(void)
+{
+	void *nothing = bpf_ringbuf_reserve(&events, sizeof(__u64), 0);
+
+	if (nothing)
+		bpf_ringbuf_discard(nothing, BPF_RB_FORCE_WAKEUP);
+}
+
+/* The first record that finds room after a loss says so before itself. */
+static __always_inline void tell_losses(struct nsmon_counters *cpu)
+{
+	__u64 sum = lost_sum;
+	struct nsmon_lost *r;
+
+	if (sum == lost_told)
+		return;
+	r = bpf_ringbuf_reserve(&events, sizeof(*r), 0);
+	if (!r)
+		return;
+	lost_told = sum;
+	fill_header(&r->header, cpu, sizeof(*r), NSMON_LOST, 0);
+#pragma unroll
+	for (int i = 0; i < NSMON_KINDS; i++)
+		r->lost[i] = lost[i];
+	submit(r);
+}
+
+/*
+ * Room for a record, its header filled in; NULL when there is none. Counting
+ * what it stands for is the caller's, since one may stand for several.
+ */
+static __always_inline void *reserve(struct nsmon_counters *cpu, const __u64 size,
+				     enum nsmon_kind kind, __u16 flags)
+{
+	struct nsmon_header *h;
+
+	tell_losses(cpu);
+	h = bpf_ringbuf_reserve(&events, size, 0);
+	if (!h) {
+		__sync_fetch_and_add(&cpu->records, 1);
+		return NULL;
+	}
+	fill_header(h, cpu, size, kind, flags);
+	return h;
+}
+
+#endif

@@ -1,0 +1,201 @@
+/* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
+/*
+ * Reads what a task is and which namespaces it is in. Writes no record and
+ * keeps no state.
+ */
+#ifndef TASK_BPF_H
+#define TASK_BPF_H
+
+#include "compat.bpf.h"
+#include "nsmon.h"
+
+/*
+ * The pid namespace that nsmon runs in: its level and inode number. Tasks are
+ * numbered as they are seen from there. Level 0 is the initial one. Set by
+ * read_view, which user space runs once before anything is attached.
+ */
+volatile __u32 view_level;
+volatile __u32 view_inum;
+
+static __always_inline struct upid upid_at(const struct pid *pid, __u32 level)
+{
+	struct upid upid = {};
+	const void *numbers = &pid->numbers[0];
+
+	/* Below: numbers[level]; its bound is the pid's own level. */
+	bpf_probe_read_kernel(&upid, sizeof(upid), numbers + level * sizeof(upid));
+	return upid;
+}
+
+/* Number of a pid as nsmon sees it; 0 when it is outside of its namespace. */
+static __always_inline __u32 pid_in_view(const struct pid *pid)
+{
+	__u32 level = view_level;
+	struct upid upid;
+
+	if (BPF_CORE_READ(pid, level) < level)
+		return 0;
+	upid = upid_at(pid, level);
+	if (BPF_CORE_READ(upid.ns, ns.inum) != view_inum)
+		return 0;
+	return upid.nr;
+}
+
+static __always_inline __u32 task_tgid(struct task_struct *task)
+{
+	if (view_level == 0)
+		return BPF_CORE_READ(task, tgid);
+	return pid_in_view(BPF_CORE_READ(task, signal, pids[PIDTYPE_TGID]));
+}
+
+static __always_inline __u32 task_tid(struct task_struct *task)
+{
+	if (view_level == 0)
+		return BPF_CORE_READ(task, pid);
+	return pid_in_view(BPF_CORE_READ(task, thread_pid));
+}
+
+static __always_inline __u32 task_vpid(struct task_struct *task)
+{
+	const struct pid *pid = BPF_CORE_READ(task, signal, pids[PIDTYPE_TGID]);
+
+	return upid_at(pid, BPF_CORE_READ(pid, level)).nr;
+}
+
+static __always_inline void read_task(struct nsmon_task *out, struct task_struct *task)
+{
+	out->start_ns = BPF_CORE_READ(task, group_leader, start_boottime);
+	out->cgroup_id = BPF_CORE_READ(task, cgroups, dfl_cgrp, kn, id);
+	out->pid = task_tgid(task);
+	out->tid = task_tid(task);
+	out->ppid = task_tgid(BPF_CORE_READ(task, real_parent));
+	out->vpid = task_vpid(task);
+	out->uid = BPF_CORE_READ(task, real_cred, uid.val);
+	out->gid = BPF_CORE_READ(task, real_cred, gid.val);
+	BPF_CORE_READ_INTO(&out->comm, task, comm);
+}
+
+/* The pid namespace that the task itself is in: fixed for its life. */
+static __always_inline struct pid_namespace *task_pid_ns(struct task_struct *task)
+{
+	const struct pid *pid = BPF_CORE_READ(task, thread_pid);
+
+	return upid_at(pid, BPF_CORE_READ(pid, level)).ns;
+}
+
+/* Of the current task: the view from which all others are numbered. */
+static __always_inline void read_own_view(struct task_struct *task)
+{
+	const struct pid *pid = BPF_CORE_READ(task, thread_pid);
+	__u32 level = BPF_CORE_READ(pid, level);
+	struct upid upid = upid_at(pid, level);
+
+	view_level = level;
+	view_inum = BPF_CORE_READ(upid.ns, ns.inum);
+}
+
+static __always_inline bool ns_present(enum nsmon_ns_type type)
+{
+	return kernel_has.ns_present & (1U << type);
+}
+
+#define READ_NS(set, type, namespace)                                                              \
+	do {                                                                                       \
+		if (ns_present(type)) {                                                            \
+			(set)->inum[type] = BPF_CORE_READ(namespace, ns.inum);                     \
+			(set)->id[type] = compat_ns_id(&(namespace)->ns);                          \
+		}                                                                                  \
+	} while (0)
+
+/*
+ * The namespaces of task, with nsproxy as given: its own, or the one that it
+ * is about to get. set must be zeroed. The task is the current one or one that
+ * has not run yet, so nobody changes its namespaces meanwhile.
+ */
+static __always_inline void read_ns_set(struct nsmon_ns_set *set, struct task_struct *task,
+					struct nsproxy *nsproxy)
+{
+	struct mnt_namespace *mnt = BPF_CORE_READ(nsproxy, mnt_ns);
+	struct uts_namespace *uts = BPF_CORE_READ(nsproxy, uts_ns);
+	struct ipc_namespace *ipc = BPF_CORE_READ(nsproxy, ipc_ns);
+	struct net *net = BPF_CORE_READ(nsproxy, net_ns);
+	struct pid_namespace *pid = task_pid_ns(task);
+	struct pid_namespace *pid_for_children = BPF_CORE_READ(nsproxy, pid_ns_for_children);
+	struct user_namespace *user = BPF_CORE_READ(task, real_cred, user_ns);
+	struct cgroup_namespace *cgroup = BPF_CORE_READ(nsproxy, cgroup_ns);
+	struct time_namespace *time = BPF_CORE_READ(nsproxy, time_ns);
+	struct time_namespace *time_for_children = BPF_CORE_READ(nsproxy, time_ns_for_children);
+
+	if (ns_present(NSMON_NS_MNT)) {
+		set->inum[NSMON_NS_MNT] = BPF_CORE_READ(mnt, ns.inum);
+		set->id[NSMON_NS_MNT] = compat_mnt_ns_id(mnt);
+	}
+	READ_NS(set, NSMON_NS_UTS, uts);
+	READ_NS(set, NSMON_NS_IPC, ipc);
+	READ_NS(set, NSMON_NS_NET, net);
+	READ_NS(set, NSMON_NS_PID, pid);
+	READ_NS(set, NSMON_NS_PID_FOR_CHILDREN, pid_for_children);
+	READ_NS(set, NSMON_NS_USER, user);
+	READ_NS(set, NSMON_NS_CGROUP, cgroup);
+	READ_NS(set, NSMON_NS_TIME, time);
+	READ_NS(set, NSMON_NS_TIME_FOR_CHILDREN, time_for_children);
+}
+
+/* 1 or 0 without a branch, since the verifier would walk both sides of each. */
+static __always_inline __u32 differ(__u64 a, __u64 b)
+{
+	__u64 x = a ^ b;
+	__u64 negative = -x;
+
+	barrier_var(negative); /* else the compiler makes the branch again */
+	return (x | negative) >> 63;
+}
+
+/*
+ * Bits of the types in which two sets differ. Both sets' namespaces lived at
+ * one moment, so equal inode numbers mean the same namespace; where one set is
+ * of a thread that has ended, the ids tell recycled numbers apart.
+ */
+static __always_inline __u32 diff_ns_sets(const struct nsmon_ns_set *a,
+					  const struct nsmon_ns_set *b)
+{
+	__u32 changed = 0;
+
+#pragma unroll
+	for (int i = 0; i < NSMON_NS_TYPES; i++)
+		changed |= (differ(a->inum[i], b->inum[i]) | differ(a->id[i], b->id[i])) << i;
+	return changed;
+}
+
+#define DIFFER(type, a, b) (differ((__u64)(a), (__u64)(b)) << (type))
+
+/*
+ * Types of a child's namespaces that its clone() made: those that the creator
+ * would not have handed on by a plain fork. By pointer: all of them are alive.
+ */
+static __always_inline __u32 made_by_clone(struct task_struct *child, struct task_struct *creator)
+{
+	struct nsproxy *c = BPF_CORE_READ(child, nsproxy);
+	struct nsproxy *p = BPF_CORE_READ(creator, nsproxy);
+	void *pid_for_children = BPF_CORE_READ(p, pid_ns_for_children);
+	void *time_for_children = BPF_CORE_READ(p, time_ns_for_children);
+	void *time = BPF_CORE_READ(c, time_ns);
+
+	return DIFFER(NSMON_NS_MNT, BPF_CORE_READ(c, mnt_ns), BPF_CORE_READ(p, mnt_ns)) |
+	       DIFFER(NSMON_NS_UTS, BPF_CORE_READ(c, uts_ns), BPF_CORE_READ(p, uts_ns)) |
+	       DIFFER(NSMON_NS_IPC, BPF_CORE_READ(c, ipc_ns), BPF_CORE_READ(p, ipc_ns)) |
+	       DIFFER(NSMON_NS_NET, BPF_CORE_READ(c, net_ns), BPF_CORE_READ(p, net_ns)) |
+	       DIFFER(NSMON_NS_PID, task_pid_ns(child), pid_for_children) |
+	       DIFFER(NSMON_NS_PID_FOR_CHILDREN, BPF_CORE_READ(c, pid_ns_for_children),
+		      pid_for_children) |
+	       DIFFER(NSMON_NS_USER, BPF_CORE_READ(child, real_cred, user_ns),
+		      BPF_CORE_READ(creator, real_cred, user_ns)) |
+	       DIFFER(NSMON_NS_CGROUP, BPF_CORE_READ(c, cgroup_ns), BPF_CORE_READ(p, cgroup_ns)) |
+	       /* CLONE_VM leaves the child in its creator's until it execs. */
+	       (DIFFER(NSMON_NS_TIME, time, time_for_children) &
+		DIFFER(NSMON_NS_TIME, time, BPF_CORE_READ(p, time_ns))) |
+	       DIFFER(NSMON_NS_TIME_FOR_CHILDREN, BPF_CORE_READ(c, time_ns_for_children),
+		      time_for_children);
+}
+
+#endif

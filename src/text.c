@@ -1,0 +1,174 @@
+// SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause
+/*
+ * Events -> the lines of the RFC: its fields first, in its order and with its
+ * names; what nsmon adds comes after them.
+ */
+#include "format.h"
+
+#include <string.h>
+#include <sys/wait.h>
+
+static void number(struct line *line, const char *name, uint64_t value)
+{
+	line_string(line, name);
+	line_u64(line, value);
+}
+
+/* A name that could be taken for more than one word gets quotes. */
+static void comm(struct line *line, const struct nsmon_task *task)
+{
+	size_t len = strnlen(task->comm, sizeof(task->comm));
+	bool quote = !len || memchr(task->comm, ' ', len) || memchr(task->comm, '=', len);
+
+	line_text(line, " comm=");
+	if (quote)
+		line_text(line, "\"");
+	line_escaped(line, task->comm, len);
+	if (quote)
+		line_text(line, "\"");
+}
+
+/* SGR colours: fork green, exec cyan, exit red, ns yellow, lost bold red. */
+static const char *const colours[NSMON_KINDS] = {
+	[NSMON_FORK] = "\033[32m", [NSMON_EXEC] = "\033[36m", [NSMON_EXIT] = "\033[31m",
+	[NSMON_NS] = "\033[33m",   [NSMON_LOST] = "\033[1;31m",
+};
+
+static void begin(struct line *line, const struct run *run, const struct stamp *stamp,
+		  enum nsmon_kind kind)
+{
+	if (run->options->timestamps) {
+		line_time(line, stamp->time);
+		line_text(line, " ");
+	}
+	if (run->colour)
+		line_string(line, colours[kind]);
+	line_string(line, kind_names[kind]);
+	if (run->colour)
+		line_text(line, "\033[0m");
+	line_text(line, ":");
+}
+
+static void ids(struct line *line, const struct nsmon_task *task)
+{
+	number(line, " pid=", task->pid);
+	if (task->tid != task->pid)
+		number(line, " tid=", task->tid);
+}
+
+static void text_fork(struct line *line, const struct event *event)
+{
+	const struct nsmon_task *task = event->task;
+
+	number(line, " ppid=", task->ppid);
+	ids(line, task);
+	comm(line, task);
+	if (event->fork.ptid != task->ppid)
+		number(line, " ptid=", event->fork.ptid);
+}
+
+static void text_exec(struct line *line, const struct event *event)
+{
+	const char *at = event->exec.args;
+	const char *end = at + event->exec.args_len;
+	const char *arg;
+	size_t len;
+
+	ids(line, event->task);
+	comm(line, event->task);
+	line_text(line, " args=\"");
+	for (bool first = true; (arg = event_next_arg(&at, end, &len)); first = false) {
+		if (!first)
+			line_text(line, " ");
+		line_escaped(line, arg, len);
+	}
+	line_text(line, "\"");
+	if (event->exec.truncated)
+		line_text(line, " args_truncated");
+	if (event->exec.old_tid)
+		number(line, " old_tid=", event->exec.old_tid);
+}
+
+static void text_exit(struct line *line, const struct event *event)
+{
+	int status = (int)event->exit.status;
+
+	ids(line, event->task);
+	comm(line, event->task);
+	if (WIFSIGNALED(status)) {
+		number(line, " signal=", (uint64_t)WTERMSIG(status));
+		if (WCOREDUMP(status))
+			line_text(line, " core");
+	} else {
+		number(line, " code=", (uint64_t)WEXITSTATUS(status));
+	}
+}
+
+static void text_event(struct line *line, const struct run *run, const struct stamp *stamp,
+		       const struct event *event)
+{
+	begin(line, run, stamp, event->kind);
+	if (event->kind == NSMON_FORK)
+		text_fork(line, event);
+	else if (event->kind == NSMON_EXEC)
+		text_exec(line, event);
+	else
+		text_exit(line, event);
+	line_text(line, "\n");
+}
+
+static void text_ns(struct line *line, const struct run *run, const struct stamp *stamp,
+		    const struct event *event, enum nsmon_ns_type type)
+{
+	const struct nsmon_ns_change *change = event->change;
+
+	begin(line, run, stamp, NSMON_NS);
+	ids(line, event->task);
+	line_text(line, " type=");
+	line_string(line, ns_type_names[type]);
+	line_text(line, " reason=");
+	line_string(line, reason_names[change->reason[type]]);
+	number(line, " old_inum=", change->old.inum[type]);
+	number(line, " inum=", change->now.inum[type]);
+	comm(line, event->task);
+	line_text(line, "\n");
+}
+
+static void text_failed(struct line *line, const struct run *run, const struct stamp *stamp,
+			const struct event *event)
+{
+	const char *error = strerrorname_np((int)event->failed->error);
+
+	begin(line, run, stamp, NSMON_NS);
+	ids(line, event->task);
+	line_text(line, " reason=");
+	line_string(line, reason_names[event->failed->reason]);
+	number(line, " errno=", event->failed->error);
+	if (error) {
+		line_text(line, " error=");
+		line_string(line, error);
+	}
+	number(line, " flags=", event->failed->flags);
+	comm(line, event->task);
+	line_text(line, "\n");
+}
+
+static void text_lost(struct line *line, const struct run *run, const struct stamp *stamp,
+		      const uint64_t lost[NSMON_KINDS])
+{
+	begin(line, run, stamp, NSMON_LOST);
+	number(line, " count=", lost_count(lost));
+	number(line, " fork=", lost[NSMON_FORK]);
+	number(line, " exec=", lost[NSMON_EXEC]);
+	number(line, " exit=", lost[NSMON_EXIT]);
+	number(line, " ns=", lost[NSMON_NS]);
+	line_text(line, "\n");
+}
+
+/* start and stop are no lines of text: with --verbose they are diagnostics. */
+const struct formatter text_formatter = {
+	.event = text_event,
+	.ns = text_ns,
+	.failed = text_failed,
+	.lost = text_lost,
+};
