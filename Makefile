@@ -82,7 +82,11 @@ $(B)/probe.o: $(B)/nsmon.skel.h
 $(B)/nsmon.skel.h: $(B)/nsmon.bpf.o
 	$(call say,SKEL,$@)$(BPFTOOL) gen skeleton $< name nsmon_bpf > $@
 
-$(B)/nsmon.bpf.o: src/nsmon.bpf.c Makefile | $(B)/tools
+# bpftool leaves the debugging information behind and keeps the BTF.
+$(B)/nsmon.bpf.o: $(B)/nsmon.debug.bpf.o
+	$(call say,LINK,$@)$(BPFTOOL) gen object $@ $<
+
+$(B)/nsmon.debug.bpf.o: src/nsmon.bpf.c Makefile | $(B)/tools
 	$(call say,BPF,$@)$(CLANG) $(BPF_CFLAGS) -MMD -MP -MT $@ -MF $(B)/nsmon.bpf.d -c -o $@ $<
 
 -include $(wildcard $(B)/*.d $(B)/unit/*.d)
@@ -106,25 +110,25 @@ deps-test: deps
 	$(Q)CC='$(CC)' CLANG='$(CLANG)' sh dist/deps install test
 
 test: deps-test
-	$(Q)MAKE='$(MAKE)' PYTHON='$(PYTHON)' sh tests/run all
+	$(Q)MAKE='$(MAKE)' PYTHON='$(PYTHON)' $(PYTHON) tests/run all
 
 test-quick:
-	$(Q)MAKE='$(MAKE)' PYTHON='$(PYTHON)' sh tests/run quick
+	$(Q)MAKE='$(MAKE)' PYTHON='$(PYTHON)' $(PYTHON) tests/run quick
 
 test-unit:
-	$(Q)MAKE='$(MAKE)' PYTHON='$(PYTHON)' sh tests/run unit
+	$(Q)MAKE='$(MAKE)' PYTHON='$(PYTHON)' $(PYTHON) tests/run unit
 
 test-golden:
-	$(Q)MAKE='$(MAKE)' PYTHON='$(PYTHON)' sh tests/run golden
+	$(Q)MAKE='$(MAKE)' PYTHON='$(PYTHON)' $(PYTHON) tests/run golden
 
 test-e2e:
-	$(Q)MAKE='$(MAKE)' PYTHON='$(PYTHON)' sh tests/run e2e
+	$(Q)MAKE='$(MAKE)' PYTHON='$(PYTHON)' $(PYTHON) tests/run e2e
 
 test-vm:
-	$(Q)MAKE='$(MAKE)' PYTHON='$(PYTHON)' KERNEL='$(KERNEL)' BACKEND='$(BACKEND)' sh tests/run vm
+	$(Q)MAKE='$(MAKE)' PYTHON='$(PYTHON)' KERNEL='$(KERNEL)' BACKEND='$(BACKEND)' $(PYTHON) tests/run vm
 
 lint:
-	$(Q)MAKE='$(MAKE)' PYTHON='$(PYTHON)' sh tests/run lint
+	$(Q)MAKE='$(MAKE)' PYTHON='$(PYTHON)' $(PYTHON) tests/run lint
 
 # ---- tests: what they are made of
 

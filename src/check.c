@@ -97,7 +97,7 @@ static void print_table(const struct check *check)
 
 static void json_string(const char *string)
 {
-	char bytes[LINE_MAX_BYTES];
+	char bytes[LINE_MAX_BYTES] = "";
 	struct line line = { .at = bytes, .end = bytes + sizeof(bytes) };
 
 	line_json(&line, string, strnlen(string, 4096));

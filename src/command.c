@@ -23,8 +23,7 @@ void command_prepare(struct command *command)
 
 static int become(const struct passwd *user)
 {
-	if (initgroups(user->pw_name, user->pw_gid) || setgid(user->pw_gid) ||
-	    setuid(user->pw_uid))
+	if (initgroups(user->pw_name, user->pw_gid) || setgid(user->pw_gid) || setuid(user->pw_uid))
 		return -errno;
 	setenv("HOME", user->pw_dir, 1);
 	setenv("SHELL", user->pw_shell, 1);

@@ -60,7 +60,7 @@ const volatile struct {
 	bool ns_id; /* ioctl NS_GET_ID: 6.18 */
 	bool mnt_ns_id; /* ioctl NS_GET_MNTNS_ID: 6.11 */
 	bool group_dead_arg; /* sched_process_exit(task, group_dead): 6.16 */
-	bool exec_switches_time; /* exec_task_namespaces(): 6.3 */
+	bool exec_switches_time; /* exec_task_namespaces(): after 6.1, by 6.12 */
 } kernel_has;
 
 /* The 64-bit id of a namespace, 0 where the kernel has none to offer. */

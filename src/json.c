@@ -158,8 +158,8 @@ static void json_lost(struct line *line, const struct run *run, const struct sta
 }
 
 /* "name":["a","b"] for the bits that are set. */
-static void names_array(struct line *line, const char *name, const char *const *names,
-			size_t count, uint32_t bits)
+static void names_array(struct line *line, const char *name, const char *const *names, size_t count,
+			uint32_t bits)
 {
 	bool first = true;
 

@@ -158,9 +158,11 @@ static void json_byte(struct line *line, unsigned char c)
 /* What is_dangerous() knows is below U+10000. */
 static void json_dangerous(struct line *line, const unsigned char *p, size_t len)
 {
-	unsigned int c = len == 2 ? (p[0] & 0x1fU) << 6 | (p[1] & 0x3fU) :
-				    (p[0] & 0xfU) << 12 | (p[1] & 0x3fU) << 6 | (p[2] & 0x3fU);
-	char escape[6] = { '\\', 'u', hex[c >> 12], hex[c >> 8 & 15], hex[c >> 4 & 15], hex[c & 15] };
+	unsigned int c = len == 2 ? (p[0] & 0x1fU) << 6 | (p[1] & 0x3fU)
+				  : (p[0] & 0xfU) << 12 | (p[1] & 0x3fU) << 6 | (p[2] & 0x3fU);
+	char escape[6] = {
+		'\\', 'u', hex[c >> 12], hex[c >> 8 & 15], hex[c >> 4 & 15], hex[c & 15]
+	};
 
 	line_bytes(line, escape, sizeof(escape));
 }

@@ -7,8 +7,8 @@
 #include <stddef.h>
 #include <stdint.h>
 
-/* The longest line: text of which every byte becomes six, and all other fields. */
-#define LINE_MAX_BYTES (6 * 4096 + 8192)
+/* The longest line: 4096 bytes of text that become six each, and all other fields. */
+#define LINE_MAX_BYTES ((size_t)32768)
 
 /*
  * A line under construction. The caller owns the memory and gives at least

@@ -10,16 +10,11 @@ const char *const kind_names[NSMON_KINDS] = {
 };
 
 const char *const ns_type_names[NSMON_NS_TYPES] = {
-	[NSMON_NS_MNT] = "mnt",
-	[NSMON_NS_UTS] = "uts",
-	[NSMON_NS_IPC] = "ipc",
-	[NSMON_NS_NET] = "net",
-	[NSMON_NS_PID] = "pid",
-	[NSMON_NS_PID_FOR_CHILDREN] = "pid_for_children",
-	[NSMON_NS_USER] = "user",
-	[NSMON_NS_CGROUP] = "cgroup",
-	[NSMON_NS_TIME] = "time",
-	[NSMON_NS_TIME_FOR_CHILDREN] = "time_for_children",
+	[NSMON_NS_MNT] = "mnt",	  [NSMON_NS_UTS] = "uts",
+	[NSMON_NS_IPC] = "ipc",	  [NSMON_NS_NET] = "net",
+	[NSMON_NS_PID] = "pid",	  [NSMON_NS_PID_FOR_CHILDREN] = "pid_for_children",
+	[NSMON_NS_USER] = "user", [NSMON_NS_CGROUP] = "cgroup",
+	[NSMON_NS_TIME] = "time", [NSMON_NS_TIME_FOR_CHILDREN] = "time_for_children",
 };
 
 const char *const reason_names[NSMON_REASONS] = {

@@ -317,8 +317,7 @@ static __always_inline void handle_switch(struct task_struct *p, struct nsproxy 
 static __always_inline bool may_differ(struct task_struct *child, struct task_struct *row)
 {
 	return BPF_CORE_READ(child, nsproxy) != BPF_CORE_READ(row, nsproxy) ||
-	       BPF_CORE_READ(child, real_cred, user_ns) !=
-		       BPF_CORE_READ(row, real_cred, user_ns) ||
+	       BPF_CORE_READ(child, real_cred, user_ns) != BPF_CORE_READ(row, real_cred, user_ns) ||
 	       task_pid_ns(child) != task_pid_ns(row);
 }
 
@@ -424,8 +423,8 @@ static __always_inline int handle_fork(struct task_struct *child)
 
 	if (want_fork)
 		__sync_fetch_and_add(&cpu->seen[NSMON_FORK], 1);
-	change = wants(NSMON_NS) && may_differ(child, row) ? fork_change(child, creator, row) :
-							     NULL;
+	change =
+		wants(NSMON_NS) && may_differ(child, row) ? fork_change(child, creator, row) : NULL;
 	if (!change) {
 		if (!want_fork)
 			return 0;
@@ -616,8 +615,7 @@ static __always_inline int handle_exit(struct task_struct *task, bool group_dead
 		}
 		if (group_dead) {
 			bpf_map_delete_elem(&ended_leaders, &pid);
-		} else if (leader &&
-			   !(BPF_CORE_READ(task, signal, flags) & SIGNAL_GROUP_EXIT)) {
+		} else if (leader && !(BPF_CORE_READ(task, signal, flags) & SIGNAL_GROUP_EXIT)) {
 			struct nsmon_ns_set set = {};
 
 			read_ns_set(&set, task, BPF_CORE_READ(task, nsproxy));

@@ -127,8 +127,8 @@ static bool kernel_will_do(const struct options *options, const struct kernel *k
 	const char *btf = options->btf ? options->btf : KERNEL_BTF_PATH;
 
 	if (!kernel_release_supported(kernel->uname.release)) {
-		log_error("kernel %s is too old: nsmon needs %d.%d or later",
-			  kernel->uname.release, KERNEL_OLDEST_MAJOR, KERNEL_OLDEST_MINOR);
+		log_error("kernel %s is too old: nsmon needs %d.%d or later", kernel->uname.release,
+			  KERNEL_OLDEST_MAJOR, KERNEL_OLDEST_MINOR);
 		return false;
 	}
 	if (!is_privileged(kernel))
@@ -198,8 +198,8 @@ static void say_why_not(const struct options *options, const struct probe_refusa
 	for (enum backend b = BACKEND_AUTO; b <= BACKEND_TRACEPOINT && len < sizeof(text); b++) {
 		if (!refusals[b].error)
 			continue;
-		len += (size_t)snprintf(text + len, sizeof(text) - len, "%s%s%s%s",
-					len ? "; " : "", b == BACKEND_AUTO ? "" : backend_names[b],
+		len += (size_t)snprintf(text + len, sizeof(text) - len, "%s%s%s%s", len ? "; " : "",
+					b == BACKEND_AUTO ? "" : backend_names[b],
 					b == BACKEND_AUTO ? "" : ": ", refusals[b].reason);
 	}
 	log_error("%s; `nsmon check` shows what this kernel offers%s", text,
@@ -342,9 +342,9 @@ static int run_loop(struct nsmon *nsmon)
 			continue;
 		probe_arm(nsmon->probe, quiet_ms ? NSMON_ARMED_ANY : NSMON_ARMED_FULL);
 		if (!stop_signal && !reopen_wanted)
-			n = sleep_until_woken(nsmon, !quiet_ms	       ? batch_ms :
-						     quiet_ms > 10000 ? -1 :
-									quiet_ms);
+			n = sleep_until_woken(nsmon, !quiet_ms		? batch_ms
+						     : quiet_ms > 10000 ? -1
+									: quiet_ms);
 		probe_arm(nsmon->probe, NSMON_ARMED_NO);
 		if (n < 0)
 			return n;
@@ -462,8 +462,8 @@ static int exit_status(const struct nsmon *nsmon, int err)
 	}
 	if (stream->gave_up || output_is_failing(nsmon->output)) {
 		log_error("%s: %llu records could not be written",
-			  stream->gave_up ? "the output's reader does not read" :
-					    "the output cannot be written",
+			  stream->gave_up ? "the output's reader does not read"
+					  : "the output cannot be written",
 			  (unsigned long long)lost_count(stream->untold));
 		return 1;
 	}
@@ -503,7 +503,8 @@ static int run_trace(struct nsmon *nsmon)
 	int err;
 
 	command_prepare(&nsmon->command);
-	if (!kernel_will_do(&nsmon->options, &nsmon->kernel) || !pids_are_processes(&nsmon->options))
+	if (!kernel_will_do(&nsmon->options, &nsmon->kernel) ||
+	    !pids_are_processes(&nsmon->options))
 		return 1;
 	err = output_open(&nsmon->output, nsmon->options.write_path);
 	if (err) {
@@ -546,9 +547,9 @@ int main(int argc, char **argv)
 	log_set_level((enum log_level)(LOG_LEVEL_NOTE + nsmon.options.verbose));
 	if (nsmon.options.mode == MODE_SCHEMA)
 		return fwrite(schema_text, 1, schema_size, stdout) == schema_size &&
-				       fflush(stdout) == 0 ?
-			       0 :
-			       1;
+				       fflush(stdout) == 0
+			       ? 0
+			       : 1;
 	err = kernel_read(&nsmon.kernel);
 	if (err) {
 		log_error("cannot read /proc/self/ns: %s; is /proc mounted?", strerror(-err));

@@ -14,7 +14,7 @@
 #include "version.h"
 
 /* include/linux/threads.h: PID_MAX_LIMIT of a 64-bit kernel. */
-#define PID_MAX_LIMIT (4 * 1024 * 1024)
+#define PID_MAX_LIMIT 4194304
 #define BUFFER_MAX ((size_t)1 << 30)
 
 const char *const output_format_names[OUTPUT_FORMATS] = { "text", "json" };
@@ -210,9 +210,9 @@ static error_t parse_option(int key, char *arg, struct argp_state *state)
 
 	switch (key) {
 	case 'o':
-		o->output = (enum output_format)parse_name(
-			state, "--output", arg, output_format_names, OUTPUT_FORMATS,
-			"text or json");
+		o->output =
+			(enum output_format)parse_name(state, "--output", arg, output_format_names,
+						       OUTPUT_FORMATS, "text or json");
 		break;
 	case 'e':
 		parse_list(state, "--events", arg, kind_names, NSMON_LOST, "fork,exec,exit,ns",
@@ -261,9 +261,9 @@ static error_t parse_option(int key, char *arg, struct argp_state *state)
 				   arg, sysconf(_SC_PAGESIZE) / 1024);
 		break;
 	case OPT_BACKEND:
-		o->backend = (enum backend)parse_name(state, "--backend", arg, backend_names,
-						      BACKENDS,
-						      "auto, fentry, kprobe or tracepoint");
+		o->backend =
+			(enum backend)parse_name(state, "--backend", arg, backend_names, BACKENDS,
+						 "auto, fentry, kprobe or tracepoint");
 		break;
 	case OPT_BTF:
 		o->btf = arg;

@@ -13,7 +13,7 @@
 
 #include "log.h"
 
-#define BLOCK_BYTES (64 * 1024)
+#define BLOCK_BYTES ((size_t)65536)
 #define LINES_MAX 2048
 
 struct output {
@@ -211,8 +211,9 @@ static int write_block(struct output *out, int timeout_ms)
 	if (err == -EPIPE || err == -EINTR || err == -ETIMEDOUT)
 		return err;
 	if (!out->failing)
-		log_error("cannot write to %s: %s; records are counted as lost until it works again",
-			  name, strerror(-err));
+		log_error(
+			"cannot write to %s: %s; records are counted as lost until it works again",
+			name, strerror(-err));
 	drop(out);
 	out->failing = true;
 	return 0;

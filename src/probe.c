@@ -25,12 +25,16 @@
 
 #define LINKS_MAX 40
 
+#define MIB ((size_t)1 << 20)
+
+/* More than this waiting gains nothing: a wake-up costs little by then. */
+#define WAKEUP_BYTES_MAX (MIB / 4)
+
 struct probe {
 	struct nsmon_bpf *skel;
 	struct ring_buffer *ring;
 	enum backend backend;
 	struct bpf_link *links[LINKS_MAX];
-	struct bpf_program *programs[LINKS_MAX]; /* by link */
 	size_t link_count;
 	probe_record_fn function; /* during probe_read() */
 	void *context;
@@ -76,10 +80,10 @@ static int libbpf_message(enum libbpf_print_level level, const char *format, va_
 /* 1 MiB for each CPU: a storm of 300 000 events a second waits for tens of milliseconds. */
 static size_t default_buffer(void)
 {
-	size_t size = 8 << 20;
-	size_t wanted = (size_t)get_nprocs() << 20;
+	size_t size = 8 * MIB;
+	size_t wanted = (size_t)get_nprocs() * MIB;
 
-	while (size < wanted && size < (64 << 20))
+	while (size < wanted && size < 64 * MIB)
 		size *= 2;
 	return size;
 }
@@ -108,8 +112,7 @@ static void configure(struct nsmon_bpf *skel, const struct options *options,
 	rodata->kernel_has.ns_present = kernel->ns_present;
 	rodata->kernel_has.ns_id = kernel->ids == KERNEL_IDS_ALL;
 	rodata->kernel_has.mnt_ns_id = kernel->ids != KERNEL_IDS_NONE;
-	rodata->kernel_has.group_dead_arg =
-		kernel_tracepoint_args(btf, "sched_process_exit") >= 2;
+	rodata->kernel_has.group_dead_arg = kernel_tracepoint_args(btf, "sched_process_exit") >= 2;
 	rodata->kernel_has.exec_switches_time = kernel_has_function(btf, "exec_task_namespaces");
 	rodata->filter.events = options->events;
 	rodata->filter.types = options->types & kernel->ns_present;
@@ -117,7 +120,7 @@ static void configure(struct nsmon_bpf *skel, const struct options *options,
 	rodata->filter.threads = options->threads;
 	rodata->filter.failed = options->failed;
 	rodata->filter.follow = follow;
-	rodata->wakeup_bytes = buffer / 4 < 256 * 1024 ? buffer / 4 : 256 * 1024;
+	rodata->wakeup_bytes = buffer / 4 < WAKEUP_BYTES_MAX ? buffer / 4 : WAKEUP_BYTES_MAX;
 	bpf_map__set_max_entries(skel->maps.events, (__u32)buffer);
 	if (follow)
 		bpf_map__set_max_entries(skel->maps.followed, followed_max());
@@ -139,9 +142,11 @@ static size_t list_hooks(struct hook hooks[LINKS_MAX], enum backend backend,
 	bool follow = options->command || options->pid_count;
 	bool failed = ns && options->failed;
 	const struct hook common[] = {
-		{ PROGRAM(on_exit), NULL, false, false, wants(options, NSMON_EXIT) || ns || follow },
+		{ PROGRAM(on_exit), NULL, false, false,
+		  wants(options, NSMON_EXIT) || ns || follow },
 		{ PROGRAM(on_exec), NULL, false, false, wants(options, NSMON_EXEC) || ns },
-		{ PROGRAM(on_fork), NULL, false, false, wants(options, NSMON_FORK) || ns || follow },
+		{ PROGRAM(on_fork), NULL, false, false,
+		  wants(options, NSMON_FORK) || ns || follow },
 	};
 	const struct hook fentry[] = {
 		{ PROGRAM(fexit_unshare), "ksys_unshare", false, false, ns },
@@ -226,9 +231,10 @@ static const char *load_error(int err, enum backend backend)
 	switch (-err) {
 	case EPERM:
 	case EACCES:
-		return backend == BACKEND_FENTRY ?
-			       "the kernel does not permit BPF trampolines (lockdown or a security module)" :
-			       "the kernel does not permit it (lockdown or a security module)";
+		return backend == BACKEND_FENTRY
+			       ? "the kernel does not permit BPF trampolines (lockdown or a "
+				 "security module)"
+			       : "the kernel does not permit it (lockdown or a security module)";
 	case ESRCH:
 		return "a function is not in the kernel's BTF";
 	case EINVAL:
@@ -252,7 +258,8 @@ static const char *attach_error(int err, enum backend backend)
 	case ENODEV:
 	case EINVAL:
 		if (backend == BACKEND_KPROBE)
-			return "the kernel has no kprobes (CONFIG_KPROBE_EVENTS) or not this function";
+			return "the kernel has no kprobes (CONFIG_KPROBE_EVENTS) or not this "
+			       "function";
 		break;
 	}
 	return strerror(-err);
@@ -272,7 +279,8 @@ static int select_programs(struct nsmon_bpf *skel, struct hook *hooks, size_t *c
 		if (hook->function && !kernel_has_function(btf, hook->function)) {
 			if (!hook->optional)
 				return refuse(refusal, -ESRCH,
-					      "the kernel's BTF has no function %s", hook->function);
+					      "the kernel's BTF has no function %s",
+					      hook->function);
 			continue;
 		}
 		bpf_program__set_autoload(program, true);
@@ -314,11 +322,10 @@ static int attach(struct probe *probe, const struct hook *hooks, size_t count,
 				continue;
 			}
 			return refuse(refusal, err, "%s: %s",
-				      hooks[i].function ? hooks[i].function :
-							  bpf_program__name(program),
+				      hooks[i].function ? hooks[i].function
+							: bpf_program__name(program),
 				      attach_error(err, probe->backend));
 		}
-		probe->programs[probe->link_count] = program;
 		probe->links[probe->link_count++] = link;
 	}
 	return 0;
@@ -386,8 +393,8 @@ static int open_backend(struct probe *probe, const struct options *options,
 	if (err)
 		return refuse(refusal, err, "cannot follow the given processes: %s",
 			      strerror(-err));
-	probe->ring = ring_buffer__new(bpf_map__fd(probe->skel->maps.events), on_record, probe,
-				       NULL);
+	probe->ring =
+		ring_buffer__new(bpf_map__fd(probe->skel->maps.events), on_record, probe, NULL);
 	if (!probe->ring)
 		return refuse(refusal, -errno, "cannot map the ring buffer: %s", strerror(errno));
 	return attach(probe, hooks, count, refusal);
@@ -438,8 +445,8 @@ int probe_open(struct probe **probe, const struct options *options, const struct
 	return err;
 }
 
-int probe_open_any(struct probe **probe, const struct options *options,
-		   const struct kernel *kernel, struct probe_refusal *refusals)
+int probe_open_any(struct probe **probe, const struct options *options, const struct kernel *kernel,
+		   struct probe_refusal *refusals)
 {
 	static const enum backend order[] = { BACKEND_FENTRY, BACKEND_KPROBE, BACKEND_TRACEPOINT };
 	struct btf *btf = load_btf(options, &refusals[BACKEND_AUTO]);

@@ -27,8 +27,8 @@ int probe_open(struct probe **probe, const struct options *options, const struct
  * The same for the first backend that this kernel takes, in the order fentry,
  * kprobe, tracepoint; refusals[BACKENDS] says why not, by backend.
  */
-int probe_open_any(struct probe **probe, const struct options *options,
-		   const struct kernel *kernel, struct probe_refusal *refusals);
+int probe_open_any(struct probe **probe, const struct options *options, const struct kernel *kernel,
+		   struct probe_refusal *refusals);
 
 /* Detaches and unloads everything. */
 void probe_close(struct probe *probe);

@@ -72,8 +72,7 @@ static __always_inline __u64 wakeup_flags(void)
 
 	if (a == NSMON_ARMED_NO)
 		return BPF_RB_NO_WAKEUP;
-	if (a == NSMON_ARMED_FULL &&
-	    bpf_ringbuf_query(&events, BPF_RB_AVAIL_DATA) < wakeup_bytes)
+	if (a == NSMON_ARMED_FULL && bpf_ringbuf_query(&events, BPF_RB_AVAIL_DATA) < wakeup_bytes)
 		return BPF_RB_NO_WAKEUP;
 	armed = NSMON_ARMED_NO;
 	return BPF_RB_FORCE_WAKEUP;

@@ -30,7 +30,7 @@ static void comm(struct line *line, const struct nsmon_task *task)
 
 /* SGR colours: fork green, exec cyan, exit red, ns yellow, lost bold red. */
 static const char *const colours[NSMON_KINDS] = {
-	[NSMON_FORK] = "\033[32m", [NSMON_EXEC] = "\033[36m", [NSMON_EXIT] = "\033[31m",
+	[NSMON_FORK] = "\033[32m", [NSMON_EXEC] = "\033[36m",	[NSMON_EXIT] = "\033[31m",
 	[NSMON_NS] = "\033[33m",   [NSMON_LOST] = "\033[1;31m",
 };
 

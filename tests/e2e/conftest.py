@@ -1,0 +1,186 @@
+# SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause
+"""Fixtures: the runs of the driver's cases under nsmon that many tests look at, each made once for the session."""
+
+import contextlib
+import os
+import pathlib
+import platform
+import shutil
+import subprocess
+
+import pytest
+
+pytest.register_assert_rewrite("nsmonlib")
+
+import nsmonlib as lib  # noqa: E402
+
+
+def pytest_configure(config):
+    config.addinivalue_line("markers", "quick: the most telling tests; all together well under a minute")
+    config.addinivalue_line("markers", "cases(prefix...): the families of the driver's cases that a test runs for")
+
+
+def pytest_sessionstart(session):
+    if os.geteuid() != 0:
+        pytest.exit("the end-to-end tests load BPF programs: run them as root", 1)
+    for path, what in ((lib.NSMON, "nsmon (NSMON)"), (lib.DRIVER, "the workload (NSMON_DRIVER)")):
+        if not os.access(path, os.X_OK):
+            pytest.exit(f"{what} is not there: {path}; build it first", 1)
+
+
+def pytest_generate_tests(metafunc):
+    """`case` is each case of the driver, of the families that the test's marker `cases` names by prefix."""
+    if "case" not in metafunc.fixturenames:
+        return
+    run = subprocess.run([lib.DRIVER, "list"], stdout=subprocess.PIPE, check=True, text=True)
+    names = run.stdout.split()
+    for marker in metafunc.definition.iter_markers("cases"):
+        names = [n for n in names if n.startswith(marker.args)]
+    metafunc.parametrize("case", names)
+
+
+class Work:
+    """One run of the driver's cases under nsmon."""
+
+    def __init__(self, directory, cgroups, *options, form="json", driver=None, threads=False, failed=False):
+        directory.mkdir()
+        book = directory / "book"
+        self.directory = directory
+        self.driver = driver or lib.DRIVER
+        self.form = form
+        self.cgroup = cgroups.new
+        self.run = lib.trace(self._argv(book, cgroups), *options, form=form, cwd=directory)
+        self.book = lib.read_book(book)
+        self.expected = lib.Expected(self.book, threads=threads, failed=failed)
+
+    def _argv(self, book, cgroups):
+        argv = [self.driver, "--book", book, "--dir", self.directory]
+        if cgroups.pids:
+            argv += ["--pids-cgroup", cgroups.pids]
+        if cgroups.new:
+            argv += ["--cgroup", cgroups.new]
+        return argv + ["cases"]
+
+    def of(self, case, *kinds):
+        """Records of the processes of one case."""
+        if case in self.expected.cannot:
+            pytest.skip(self.expected.cannot[case])
+        pids = self.expected.cases.get(case)
+        assert pids, f"the book knows no case {case}"
+        return self.run.of(pids, *kinds)
+
+    def entries(self, case, op=None):
+        return [b for b in self.book if b["case"] == case and (op is None or b["op"] == op)]
+
+    def check(self, case):
+        if case in self.expected.cannot:
+            pytest.skip(self.expected.cannot[case])
+        lib.check_case(self.expected, self.run.records, case, text=self.form == "text")
+
+
+class Cgroups:
+    """A cgroup v2 of our own, and one that lets in a single process."""
+
+    def __init__(self):
+        self.made = []
+        self.new = self._make_new()
+        self.pids = self._make_pids()
+
+    def _mounts(self, kind):
+        for line in pathlib.Path("/proc/self/mounts").read_text().splitlines():
+            _, where, fs, options, *_ = line.split()
+            if fs == kind:
+                yield pathlib.Path(where), options.split(",")
+
+    def _mkdir(self, path):
+        try:
+            path.mkdir()
+        except OSError:
+            return None
+        self.made.append(path)
+        return path
+
+    def _make_new(self):
+        for root, _ in self._mounts("cgroup2"):
+            made = self._mkdir(root / f"nsmon-test-{os.getpid()}")
+            if made:
+                return made
+        return None
+
+    def _make_pids(self):
+        name = f"nsmon-test-pids-{os.getpid()}"
+        parents = [root for root, options in self._mounts("cgroup") if "pids" in options]
+        for root, _ in self._mounts("cgroup2"):
+            with contextlib.suppress(OSError):
+                if "pids" in (root / "cgroup.controllers").read_text().split():
+                    (root / "cgroup.subtree_control").write_text("+pids")
+                    parents.append(root)
+        for parent in parents:
+            made = self._mkdir(parent / name)
+            with contextlib.suppress(OSError):
+                if made:
+                    (made / "pids.max").write_text("1")
+                    return made
+        return None
+
+    def remove(self):
+        for path in self.made:
+            lib.wait_until(lambda: self._removed(path), f"{path} to be empty")
+
+    @staticmethod
+    def _removed(path):
+        with contextlib.suppress(OSError):
+            path.rmdir()
+        return not path.exists()
+
+
+@pytest.fixture(scope="session")
+def cgroups():
+    made = Cgroups()
+    yield made
+    made.remove()
+
+
+@pytest.fixture(scope="session")
+def work(tmp_path_factory, cgroups):
+    """The driver's cases, nsmon as it is without options."""
+    return Work(tmp_path_factory.mktemp("work") / "plain", cgroups)
+
+
+@pytest.fixture(scope="session")
+def work_threads(tmp_path_factory, cgroups):
+    """With -T and --failed."""
+    directory = tmp_path_factory.mktemp("work") / "threads"
+    return Work(directory, cgroups, "-T", "--failed", threads=True, failed=True)
+
+
+@pytest.fixture(scope="session")
+def work_text(tmp_path_factory, cgroups):
+    """As lines of text."""
+    return Work(tmp_path_factory.mktemp("work") / "text", cgroups, form="text")
+
+
+@pytest.fixture(scope="session")
+def work_ia32(tmp_path_factory, cgroups):
+    """The same cases by a 32-bit program."""
+    if platform.machine() != "x86_64":
+        pytest.skip("32-bit x86 programs need an x86-64 kernel")
+    if not os.access(lib.DRIVER32, os.X_OK):
+        pytest.skip(f"no 32-bit workload: {lib.DRIVER32} was not built (gcc-multilib)")
+    if subprocess.run([lib.DRIVER32, "list"], stdout=subprocess.DEVNULL, check=False).returncode:
+        pytest.skip("this kernel runs no 32-bit programs (CONFIG_IA32_EMULATION)")
+    directory = tmp_path_factory.mktemp("work") / "ia32"
+    return Work(directory, cgroups, "--failed", driver=lib.DRIVER32, failed=True)
+
+
+@pytest.fixture(scope="session")
+def program():
+    """program("ip"): its path; skips where this machine does not have it."""
+
+    def find(name):
+        path = shutil.which(name, path=os.environ.get("PATH", "") + ":/usr/sbin:/sbin")
+        if not path:
+            pytest.skip(f"{name} is not installed")
+        return path
+
+    return find

@@ -1,0 +1,667 @@
+# SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause
+"""The command line: exit statuses, filters, -p, -w, signals, wrong values, privilege, terminals and pipes. Witnesses
+are the driver's book and what the same command does without nsmon."""
+
+import collections
+import contextlib
+import fcntl
+import json
+import os
+import pathlib
+import pty
+import re
+import signal
+import stat
+import subprocess
+import time
+
+import pytest
+
+import nsmonlib as lib
+
+NOBODY = 65534
+
+
+# ---- the promise of the RFC ----
+
+
+@pytest.mark.quick
+def test_the_example(tmp_path, program):
+    """The issue's example as it is written; what ls prints is the witness for the new inode number."""
+    program("unshare")
+    out = tmp_path / "out"
+    command = ["unshare", "-n", "-f", "ls", "-l", "/proc/self/ns/net"]
+    run = subprocess.run(
+        lib.nsmon_argv("-w", out, command=command), stdout=subprocess.PIPE, stderr=subprocess.PIPE, timeout=lib.seconds(60)
+    )
+    assert run.returncode == 0, run.stderr
+    new = int(re.search(rb"net:\[(\d+)\]", run.stdout).group(1))
+    old = lib.proc_ns()["net"]
+    assert new != old
+    lines = out.read_text().splitlines()
+    match = re.fullmatch(r"fork: ppid=(\d+) pid=(\d+) comm=nsmon", lines[0])
+    assert match, lines
+    p = match.group(2)
+    q = re.fullmatch(rf"fork: ppid={p} pid=(\d+) comm=unshare", lines[3]).group(1)
+    assert lines == [
+        lines[0],
+        f'exec: pid={p} comm=unshare args="unshare -n -f ls -l /proc/self/ns/net"',
+        f"ns: pid={p} type=net reason=unshare old_inum={old} inum={new} comm=unshare",
+        f"fork: ppid={p} pid={q} comm=unshare",
+        f'exec: pid={q} comm=ls args="ls -l /proc/self/ns/net"',
+        f"exit: pid={q} comm=ls code=0",
+        f"exit: pid={p} comm=unshare code=0",
+    ]
+
+
+# ---- -- COMMAND ----
+
+ENDS = ["true", "exit 7", "kill -9 $$", "kill -TERM $$", "exit 255"]
+
+
+@pytest.mark.quick
+@pytest.mark.parametrize("script", ENDS)
+def test_exit_status_of_the_command(script):
+    alone = subprocess.run(["sh", "-c", script], check=False).returncode
+    expected = alone if alone >= 0 else 128 - alone
+    run = lib.trace(["sh", "-c", script], status=expected)
+    ends = [r for r in run.records if r["event"] == "exit"]
+    assert lib.status_of(ends[-1]) == (alone << 8 if alone >= 0 else -alone)
+
+
+@pytest.mark.parametrize("mode, status", [(None, 127), (0o644, 126), (0o755, 126)])
+def test_command_that_cannot_run(tmp_path, mode, status):
+    """Not there; not executable; a directory. As sh, env and timeout say it."""
+    path = tmp_path / "program"
+    if mode == 0o644:
+        path.write_text("#!/bin/sh\n")
+        path.chmod(mode)
+    elif mode:
+        path.mkdir()
+    assert subprocess.run(["env", path], stderr=subprocess.DEVNULL, check=False).returncode == status
+    run = lib.trace([path], "-q", status=status)
+    lines = run.err.decode().splitlines()
+    assert len(lines) == 1 and str(path) in lines[0]
+    assert [r["event"] for r in run.records] == ["start", "fork", "exit", "stop"]
+
+
+def test_standard_streams_are_the_commands_own(tmp_path):
+    """With -w the command's input and output are as without nsmon."""
+    run = subprocess.run(
+        lib.nsmon_argv("-q", "-o", "json", "-w", tmp_path / "out", command=["sh", "-c", "cat; echo err >&2"]),
+        input=b"in\n",
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        timeout=lib.seconds(60),
+    )
+    assert (run.returncode, run.stdout, run.stderr) == (0, b"in\n", b"err\n")
+    assert lib.parse_json((tmp_path / "out").read_bytes())
+
+
+def test_user(tmp_path):
+    tmp_path.chmod(0o755)
+    run = subprocess.run(
+        lib.nsmon_argv("-o", "json", "-w", tmp_path / "out", "--user=nobody", command=["sh", "-c", "id -u; id -g; echo $HOME"]),
+        stdout=subprocess.PIPE,
+        timeout=lib.seconds(60),
+    )
+    import pwd
+
+    nobody = pwd.getpwnam("nobody")
+    assert run.stdout.decode().split() == [str(nobody.pw_uid), str(nobody.pw_gid), nobody.pw_dir]
+    records = lib.parse_json((tmp_path / "out").read_bytes())
+    ids = {(r["uid"], r["gid"]) for r in records if r["event"] in ("exec", "exit")}
+    assert ids == {(nobody.pw_uid, nobody.pw_gid)}
+
+
+# ---- filters: the same work, seen through each ----
+
+FILTER_CASES = "clone-all,unshare-uts,unshare-pid,setns-net,pidfd-three,fork,exec-plain,thread-net"
+
+
+def filtered(records, events=None, types=None, reasons=None):
+    for r in records:
+        kind = r.get("change", [None])[0]
+        if events and r["event"] not in events:
+            continue
+        if r["event"] == "ns" and types and kind not in types:
+            continue
+        if r["event"] == "ns" and reasons and r["reason"] not in reasons:
+            continue
+        yield r
+
+
+@pytest.mark.parametrize(
+    "options, want",
+    [
+        (["-e", "fork"], {"events": ["fork"]}),
+        (["--events=exec,exit"], {"events": ["exec", "exit"]}),
+        (["-e", "ns"], {"events": ["ns"]}),
+        (["-n", "net,pid_for_children"], {"types": ["net", "pid_for_children"]}),
+        (["-r", "setns,fork"], {"reasons": ["setns", "fork"]}),
+        (["--reasons=clone"], {"reasons": ["clone"]}),
+        (["-e", "ns", "--types=uts", "-r", "unshare"], {"events": ["ns"], "types": ["uts"], "reasons": ["unshare"]}),
+    ],
+    ids=lambda v: " ".join(v) if isinstance(v, list) else "",
+)
+def test_filter(tmp_path, options, want):
+    book = tmp_path / "book"
+    run = lib.trace([lib.DRIVER, "--book", book, "--only", FILTER_CASES, "cases"], *options)
+    expected = lib.Expected(lib.read_book(book))
+    unfiltered = [(k[0], w) for k, stream in expected.streams.items() for w in stream]
+    wanted = collections.Counter(
+        (pid, lib.wanted_summary(w)) for pid, w in unfiltered if list(filtered([w], **want))
+    )
+    got = collections.Counter((r["pid"], lib.summary(r)) for r in run.records if r.get("pid") in expected.births)
+    assert got == wanted
+    assert 0 < sum(wanted.values()) < len(unfiltered)
+    filters = run.records[0]["filters"]
+    for name, values in want.items():
+        assert sorted(filters[name]) == sorted(values)
+
+
+def test_timestamps(tmp_path):
+    book = tmp_path / "book"
+    before = time.time() - 1
+    process = subprocess.run(
+        lib.nsmon_argv("-t", command=[lib.DRIVER, "--book", book, "--only", "fork", "cases"]),
+        stdout=subprocess.PIPE,
+        timeout=lib.seconds(60),
+        check=True,
+    )
+    after = time.time() + 1
+    lines = process.stdout.split(b"\n")[:-1]
+    assert len(lines) == 1 + 1 + 2 + 3  # forks and exec of the driver, of the case and of its child; three exits
+    from test_ns import nanoseconds
+
+    for line in lines:
+        stamp, _, rest = line.partition(b" ")
+        assert before <= nanoseconds(stamp.decode()) / 1e9 <= after
+        lib.parse_line(rest)
+
+
+# ---- the whole machine, and -p ----
+
+
+@pytest.mark.quick
+def test_trace_of_everything(tmp_path):
+    """Without COMMAND every task of the machine is seen: the driver is started by somebody else."""
+    book = tmp_path / "book"
+    with lib.Live(tmp_path) as nsmon:
+        nsmon.wait_started()
+        command = [lib.DRIVER, "--book", book, "--only", FILTER_CASES, "cases"]
+        process = subprocess.Popen(command)
+        assert process.wait(lib.seconds(60)) == 0
+        run = nsmon.finish()
+    expected = lib.Expected(lib.read_book(book))
+    for case in expected.cases:
+        lib.check_case(expected, run.records, case)
+    driver = run.of(process.pid)
+    assert [r["event"] for r in driver] == ["fork", "exec", "exit"]
+    assert driver[0]["ppid"] == os.getpid() and driver[1]["args"] == [str(c) for c in command]
+
+
+@pytest.fixture
+def fifo_servers(tmp_path):
+    """A server with a child that is a server, too."""
+    fifos = [tmp_path / "orders0"]
+    os.mkfifo(fifos[0])
+    child_book = tmp_path / "child.book"
+
+    def start(argv):
+        child = [lib.DRIVER, "--book", str(child_book), "serve"]
+        script = '"$0" --book "$1" serve < "$2" & shift 2; exec "$@"'
+        return ["sh", "-c", script, child[0], str(child_book), str(fifos[0]), *argv]
+
+    with lib.Server(tmp_path, "parent", start=start) as parent:
+        with open(fifos[0], "w", encoding="ascii") as orders:
+
+            def order(text):
+                done = sum(b["op"] == "done" for b in lib.read_book(child_book))
+                orders.write(text + "\n")
+                orders.flush()
+                lib.wait_until(lambda: sum(b["op"] == "done" for b in lib.read_book(child_book)) > done, text)
+                return [b for b in lib.read_book(child_book) if b["op"] == "clone"][-1]
+
+            lib.wait_until(lambda: lib.read_book(child_book), "the child to serve")
+            yield parent, order, lib.read_book(child_book)[0]["pid"]
+
+
+@pytest.mark.quick
+def test_pid(tmp_path, fifo_servers):
+    """-p PID: its own changes and its new descendants, not those that it had; ends with the last of them."""
+    parent, order_child, child = fifo_servers
+    with lib.Server(tmp_path, "stranger") as stranger:
+        with lib.Live(tmp_path, "-p", parent.pid) as nsmon:
+            nsmon.wait_started()
+            forked = parent.order("fork")[0]
+            stranger.order("fork")
+            before = order_child("fork")
+            changed = parent.order("unshare-uts")[0]
+            cloned = parent.order("clone-uts")[0]
+            parent.exit(9)
+            assert nsmon.wait() == 0, "nsmon ends by itself when PID and its descendants have ended"
+            records = lib.parse_json(nsmon.out)
+        assert before["pid"] == child and order_child("fork")["pid"] == child, "the child is still there"
+    uts = lib.changes(changed["own"], changed["after"])[0]
+    new = lib.changes(cloned["own"], cloned["child_ns"])[0]
+    want = [
+        (forked["child"], f"fork ppid={parent.pid}"),
+        (forked["child"], f"exit status={forked['status']}"),
+        (parent.pid, f"ns unshare uts {uts[1]} -> {uts[2]}"),
+        (cloned["child"], f"fork ppid={parent.pid}"),
+        (cloned["child"], f"ns clone uts {new[1]} -> {new[2]}"),
+        (cloned["child"], f"exit status={cloned['status']}"),
+        (parent.pid, f"exit status={9 << 8}"),
+    ]
+    assert [(r["pid"], lib.summary(r)) for r in records[1:-1]] == want
+    assert records[0]["filters"]["pids"] == [parent.pid]
+
+
+def test_two_pids(tmp_path):
+    with lib.Server(tmp_path, "a") as a, lib.Server(tmp_path, "b") as b, lib.Server(tmp_path, "c") as c:
+        with lib.Live(tmp_path, "-p", a.pid, f"--pid={b.pid}") as nsmon:
+            nsmon.wait_started()
+            children = [s.order("fork")[0]["child"] for s in (a, c, b)]
+            a.exit(1)
+            b.order("fork")
+            assert nsmon.process.poll() is None, "one of the two is still there"
+            b.exit(2)
+            assert nsmon.wait() == 0
+            records = lib.parse_json(nsmon.out)
+    forked = [(r["ppid"], r["pid"]) for r in records if r["event"] == "fork"]
+    assert forked[:2] == [(a.pid, children[0]), (b.pid, children[2])] and len(forked) == 3
+    assert {r["pid"] for r in records if r["event"] == "exit"} == {a.pid, b.pid, *(f[1] for f in forked)}
+
+
+def refused(*options, status=1, stdin=None):
+    """Runs nsmon where it must refuse; returns its one line of standard error."""
+    run = subprocess.run(
+        [lib.NSMON, *map(str, options)], stdin=stdin, stdout=subprocess.PIPE, stderr=subprocess.PIPE, timeout=lib.seconds(60)
+    )
+    assert run.returncode == status, run
+    assert run.stdout == b"", "records of a run that was refused"
+    return run.stderr.decode()
+
+
+def test_pid_that_does_not_exist():
+    process = subprocess.Popen(["true"])
+    process.wait()
+    error = refused("-p", process.pid)
+    assert len(error.splitlines()) == 1 and str(process.pid) in error
+
+
+def test_pid_of_a_thread(tmp_path):
+    """Its number is not a process's: the line names the process."""
+    import threading
+
+    go, ready, tid = threading.Event(), threading.Event(), []
+
+    def body():
+        tid.append(threading.get_native_id())
+        ready.set()
+        go.wait()
+
+    thread = threading.Thread(target=body)
+    thread.start()
+    ready.wait()
+    try:
+        error = refused("-p", tid[0])
+    finally:
+        go.set()
+        thread.join()
+    assert len(error.splitlines()) == 1 and str(tid[0]) in error and str(os.getpid()) in error
+
+
+# ---- wrong usage ----
+
+WRONG = [
+    (["--output=xml"], "--output", "xml", ["text", "json"]),
+    (["-o", ""], "--output", "''", ["text", "json"]),
+    (["-e", "fork,spawn"], "--events", "spawn", ["fork", "exec", "exit", "ns"]),
+    (["-e", "fork,"], "--events", "fork,", ["fork", "exec", "exit", "ns"]),
+    (["-n", "mount"], "--types", "mount", lib.TYPES),
+    (["-r", "clone,cloned"], "--reasons", "cloned", lib.REASONS),
+    (["-p", "abc"], "--pid", "abc", ["process"]),
+    (["-p", "0"], "--pid", "0", ["process"]),
+    (["-p", "-1"], "--pid", "-1", ["process"]),
+    (["-p", "99999999999999999999"], "--pid", "99999999999999999999", ["process"]),
+    (["--buffer=abc"], "--buffer", "abc", ["power of two"]),
+    (["--buffer=3M"], "--buffer", "3M", ["power of two"]),
+    (["--buffer=0"], "--buffer", "0", ["power of two"]),
+    (["--buffer=1"], "--buffer", "1", ["power of two"]),
+    (["--buffer=8Mx"], "--buffer", "8Mx", ["power of two"]),
+    (["--buffer=99999999999999999999G"], "--buffer", "99999999999999999999G", ["power of two"]),
+    (["--backend=uprobe"], "--backend", "uprobe", ["auto", "fentry", "kprobe", "tracepoint"]),
+    (["--user=no-such-user-here", "--", "true"], "--user", "no-such-user-here", ["user"]),
+    (["trace"], "trace", "trace", ["check", "COMMAND"]),
+    (["--no-such-option"], "no-such-option", "no-such-option", []),
+    (["--"], "--", "--", ["COMMAND"]),
+    (["-o"], "o", "o", []),
+]
+
+
+@pytest.mark.quick
+@pytest.mark.parametrize("argv, option, value, takes", WRONG, ids=lambda v: " ".join(v) if isinstance(v, list) else "")
+def test_wrong_usage(tmp_path, argv, option, value, takes):
+    """Exit status 2; the message names the option, the value and what it takes; nothing was started."""
+    book = tmp_path / "book"
+    command = [] if "--" in argv else ["--", lib.DRIVER, "--book", str(book), "--only", "fork", "cases"]
+    error = refused(*argv, *command, status=2)
+    first = error.splitlines()[0]
+    for part in (option, value, *takes):
+        assert part in first, first
+    assert "\x1b" not in error and not book.exists()
+
+
+def test_btf_that_is_not_there(tmp_path):
+    error = refused("--btf", tmp_path / "none", "--", "true")
+    assert len(error.splitlines()) == 1 and "--btf" in error and str(tmp_path / "none") in error
+
+
+def test_btf_that_is_none(tmp_path):
+    (tmp_path / "btf").write_bytes(b"this is not BTF" * 100)
+    error = refused("--btf", tmp_path / "btf", "--", "true")
+    assert "btf" in error.lower()
+    assert len(error.splitlines()) == 1
+
+
+def test_write_where_nobody_can(tmp_path):
+    error = refused("-w", tmp_path / "no" / "such" / "directory", "--", "true")
+    assert len(error.splitlines()) == 1 and str(tmp_path) in error
+
+
+def test_help_and_version():
+    help_text = subprocess.run([lib.NSMON, "--help"], stdout=subprocess.PIPE, check=True, text=True).stdout
+    for option in ("--output", "--events", "--types", "--reasons", "--pid", "--threads", "--timestamps", "--failed",
+                   "--write", "--user", "--schema", "--buffer", "--backend", "--btf", "--quiet", "--verbose",
+                   "--version", "--usage"):
+        assert option in help_text
+    version = subprocess.run([lib.NSMON, "--version"], stdout=subprocess.PIPE, check=True, text=True).stdout
+    assert re.match(r"nsmon \d+\.\d+", version)
+
+
+# ---- privilege ----
+
+
+def setpriv(*options):
+    probe = subprocess.run(["setpriv", *options, "true"], stderr=subprocess.PIPE, check=False)
+    if probe.returncode:
+        pytest.skip(f"setpriv cannot: {probe.stderr.decode().strip()}")
+    return ["setpriv", *options]
+
+
+@pytest.mark.quick
+@pytest.mark.parametrize("who", ["nobody", "root without the capabilities"])
+def test_not_enough_privilege(tmp_path_factory, who, program):
+    program("setpriv")
+    binary = lib.NSMON
+    if who == "nobody":
+        prefix = setpriv(f"--reuid={NOBODY}", f"--regid={NOBODY}", "--clear-groups")
+        if subprocess.run([*prefix, "test", "-x", binary], check=False).returncode:
+            pytest.skip(f"{binary} is in a directory that only root may enter")
+    else:
+        prefix = setpriv("--bounding-set=-bpf,-perfmon,-sys_admin")
+    run = subprocess.run([*prefix, binary, "--", "true"], stdout=subprocess.PIPE, stderr=subprocess.PIPE, check=False)
+    error = run.stderr.decode()
+    assert (run.returncode, run.stdout) == (1, b"")
+    assert len(error.splitlines()) == 1
+    assert "CAP_BPF" in error and "CAP_PERFMON" in error and "sudo" in error
+
+
+@pytest.mark.parametrize("missing, there", [("bpf", "CAP_PERFMON"), ("perfmon", "CAP_BPF")])
+def test_one_capability_is_missing(missing, there, program):
+    program("setpriv")
+    prefix = setpriv(f"--bounding-set=-{missing},-sys_admin")
+    run = subprocess.run([*prefix, lib.NSMON, "--", "true"], stdout=subprocess.PIPE, stderr=subprocess.PIPE, check=False)
+    error = run.stderr.decode()
+    assert run.returncode == 1 and f"CAP_{missing.upper()}" in error and there not in error
+
+
+def test_the_two_capabilities_are_enough(tmp_path, program):
+    """Not CAP_SYS_ADMIN, nor any other."""
+    program("setpriv")
+    prefix = setpriv("--bounding-set=-all,+bpf,+perfmon")
+    argv = lib.nsmon_argv("-o", "json", "-q", command=["sh", "-c", "exit 3"])
+    run = subprocess.run([*prefix, *argv], stdout=subprocess.PIPE, stderr=subprocess.PIPE, check=False)
+    assert run.returncode == 3, run.stderr.decode()
+    assert [r["event"] for r in lib.parse_json(run.stdout)] == ["start", "fork", "exec", "exit", "stop"]
+
+
+# ---- -w ----
+
+
+def test_write_appends(tmp_path):
+    out = tmp_path / "out"
+    umask = os.umask(0o077)
+    try:
+        for code in (1, 2):
+            lib.trace(["sh", "-c", f"exit {code}"], "-w", out, form="text", status=code)
+    finally:
+        os.umask(umask)
+    assert stat.S_IMODE(out.stat().st_mode) == 0o640
+    assert [r["code"] for r in lib.parse_text(out.read_bytes()) if r["event"] == "exit"] == [1, 2]
+
+
+def test_rotation(tmp_path):
+    """The file is moved away, SIGHUP: what comes later is in a new file, and nothing is missing or doubled."""
+    out, old = tmp_path / "log", tmp_path / "log.1"
+    with lib.Server(tmp_path) as server:
+        with lib.Live(tmp_path, "-w", out, "-p", server.pid) as nsmon:
+            nsmon.wait_started(out)
+            first = server.order("fork")[0]["child"]
+            nsmon.wait_for(lambda r: r.get("pid") == first and r["event"] == "exit", "the first child", path=out)
+            out.rename(old)
+            nsmon.process.send_signal(signal.SIGHUP)
+            lib.wait_until(out.exists, "the new file")
+            second = server.order("fork")[0]["child"]
+            nsmon.wait_for(lambda r: r.get("pid") == second and r["event"] == "exit", "the second child", path=out)
+            assert nsmon.stop() == 0
+        assert nsmon.out == b""
+    assert stat.S_IMODE(out.stat().st_mode) == 0o640
+    assert old.read_bytes().endswith(b"\n") and b'"event":"start"' not in out.read_bytes()
+    records = lib.parse_json(old.read_bytes() + out.read_bytes())
+    assert [(r["event"], r["pid"]) for r in records[1:-1]] == [
+        ("fork", first), ("exit", first), ("fork", second), ("exit", second)
+    ]
+
+
+@pytest.fixture
+def small_disk(tmp_path):
+    where = tmp_path / "disk"
+    where.mkdir()
+    mounted = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=256k", "none", where], stderr=subprocess.PIPE, check=False)
+    if mounted.returncode:
+        pytest.skip(f"no tmpfs can be mounted: {mounted.stderr.decode().strip()}")
+    yield where
+    subprocess.run(["umount", where], check=True)
+
+
+def fill(path):
+    with open(path, "wb", buffering=0) as file, contextlib.suppress(OSError):
+        while True:
+            file.write(b"x" * 4096)
+
+
+def test_full_disk(tmp_path, small_disk):
+    """One line on standard error; whole lines only; what was not written is counted; it goes on when there is room."""
+    out, filler = small_disk / "log", small_disk / "filler"
+    with lib.Server(tmp_path) as server:
+        with lib.Live(tmp_path, "-q", "-w", out, "-p", server.pid) as nsmon:
+            nsmon.wait_started(out)
+            fill(filler)
+            os.truncate(filler, filler.stat().st_size // 4096 * 4096 - 8192)
+            server.order("storm 200")
+            lib.wait_until(lambda: "\n" in nsmon.err, "a complaint")
+            again = server.order("storm 50")
+            assert again
+            at_full = out.read_bytes()
+            filler.unlink()
+            child = server.order("fork")[0]["child"]
+            nsmon.wait_for(lambda r: r.get("pid") == child and r["event"] == "exit", "the last child", path=out)
+            assert nsmon.stop() == 0
+        storms = [b for b in server.lines("forks")]
+    complaints = nsmon.err.splitlines()
+    assert len(complaints) == 1 and str(out) in complaints[0] and "No space left on device" in complaints[0]
+    data = out.read_bytes()
+    assert data.startswith(at_full[: at_full.rfind(b"\n") + 1])
+    records = lib.parse_json(data)
+    lost = [r for r in records if r["event"] == "lost"]
+    assert lost, "the disk was never full; the test shows nothing"
+    children = sum(len(b["children"]) for b in storms)
+    assert children == 250
+    counted = {k: sum(r["event"] == k for r in records) + sum(r[k] for r in lost) for k in ("fork", "exec", "exit", "ns")}
+    assert counted == {"fork": 251, "exec": 250, "exit": 251, "ns": 25 + 7}
+
+
+# ---- signals ----
+
+
+@pytest.mark.quick
+@pytest.mark.parametrize("sig", [signal.SIGINT, signal.SIGTERM])
+def test_signal_ends_a_trace_cleanly(tmp_path, sig):
+    """What was seen is written, the stop record is last, the status is 0."""
+    with lib.Server(tmp_path) as server:
+        with lib.Live(tmp_path, "-p", server.pid) as nsmon:
+            nsmon.wait_started()
+            child = server.order("fork")[0]["child"]
+            run = nsmon.finish(sig)
+    assert [(r["event"], r["pid"]) for r in run.records[1:-1]] == [("fork", child), ("exit", child)]
+    assert run.records[-1]["event"] == "stop"
+
+
+@pytest.mark.parametrize("sig", [signal.SIGINT, signal.SIGTERM])
+def test_signal_reaches_the_command(tmp_path, sig):
+    """It ends of it, once, and its status is nsmon's."""
+    ready = tmp_path / "ready"
+    fifo = tmp_path / "fifo"
+    os.mkfifo(fifo)
+    script = 'trap "exit 17" INT TERM; exec 3<>"$1"; : > "$0"; while :; do read -r line <&3; done'
+    with lib.Live(tmp_path, "-q", command=["sh", "-c", script, ready, fifo]) as nsmon:
+        lib.wait_until(ready.exists, "the command")
+        assert nsmon.stop(sig) == 17
+        records = lib.parse_json(nsmon.out)
+    assert records[-2]["event"] == "exit" and records[-2]["code"] == 17
+
+
+def test_killed_nsmon_leaves_nothing(tmp_path, program):
+    """SIGKILL: the programs that it had loaded are gone with it."""
+    bpftool = program("bpftool")
+
+    def programs_of(pid):
+        out = subprocess.run([bpftool, "-j", "prog", "list"], stdout=subprocess.PIPE, check=True).stdout
+        progs = json.loads(out)
+        return {p["id"] for p in progs if any(o["pid"] == pid for o in p.get("pids", []))}, {p["id"] for p in progs}
+
+    with lib.Live(tmp_path) as nsmon:
+        nsmon.wait_started()
+        own, _ = programs_of(nsmon.pid)
+        if not own:
+            pytest.skip("bpftool cannot tell here whose a program is")
+        assert len(own) >= 3
+        nsmon.process.kill()
+        nsmon.process.wait()
+    lib.wait_until(lambda: not own & programs_of(0)[1], "its programs to go")
+
+
+# ---- pipes and terminals ----
+
+
+@pytest.mark.quick
+def test_reader_goes_away(tmp_path):
+    """As `| head -1`: nsmon ends quietly with 0, also when nothing more would be written."""
+    with lib.Server(tmp_path) as server:
+        reader, writer = os.pipe()
+        with lib.Live(tmp_path, "-q", "-p", server.pid, stdout=writer) as nsmon:
+            os.close(writer)
+            with os.fdopen(reader, "rb") as out:
+                assert json.loads(out.readline())["event"] == "start"
+            assert nsmon.wait() == 0
+            assert nsmon.err == ""
+
+
+@pytest.mark.quick
+def test_line_comes_soon_through_a_pipe(tmp_path):
+    """Not later than 100 ms after the event; here with much room for a machine that is busy."""
+    with lib.Server(tmp_path) as server:
+        reader, writer = os.pipe()
+        with lib.Live(tmp_path, "-p", server.pid, stdout=writer) as nsmon, os.fdopen(reader, "rb", 0) as out:
+            os.close(writer)
+            data = lib.read_some(out.fileno(), lib.seconds(30))
+            assert b'"event":"start"' in data
+            for _ in range(3):
+                child = server.order("fork")[0]["child"]
+                begin = time.monotonic()
+                while b'"event":"exit","pid":%d,' % child not in data:
+                    left = begin + lib.seconds(2) - time.monotonic()
+                    assert left > 0, f"nothing within {lib.seconds(2)} s"
+                    data += lib.read_some(out.fileno(), left)
+            nsmon.process.send_signal(signal.SIGINT)
+            while more := lib.read_some(out.fileno(), lib.seconds(20)):
+                data += more
+            assert nsmon.wait() == 0
+    lib.parse_json(data)
+
+
+COLOUR = re.compile(rb"\x1b\[[0-9;]*m")
+
+
+@pytest.mark.parametrize("no_color", [False, True])
+def test_terminal(tmp_path, no_color):
+    """On a terminal each line comes at once, its kind coloured; not with NO_COLOR."""
+    env = {k: v for k, v in os.environ.items() if k != "NO_COLOR"}
+    env["TERM"] = "xterm"
+    if no_color:
+        env["NO_COLOR"] = "1"
+    with lib.Server(tmp_path) as server:
+        main, terminal = pty.openpty()
+        fcntl.fcntl(main, fcntl.F_SETFD, fcntl.FD_CLOEXEC)
+        with lib.Live(tmp_path, "-v", "-p", server.pid, form="text", stdout=terminal, env=env) as nsmon:
+            os.close(terminal)
+            lib.wait_until(lambda: "start" in nsmon.err, "the start that -v tells of")
+            data = b""
+            children = []
+            for _ in range(2):
+                children.append(server.order("fork")[0]["child"])
+                begin = time.monotonic()
+                while b" pid=%d comm=driver code=3" % children[-1] not in data:
+                    left = begin + lib.seconds(2) - time.monotonic()
+                    assert left > 0, f"nothing within {lib.seconds(2)} s: {data!r}"
+                    data += lib.read_some(main, left)
+            assert nsmon.stop() == 0
+        os.close(main)
+    assert (COLOUR.search(data) is None) == no_color
+    lines = data.split(b"\r\n")[:-1]
+    for line in lines:
+        coloured = COLOUR.match(line)
+        assert bool(coloured) != no_color, line
+        assert line.count(b"\x1b") in (0, 2), line
+    parsed = [lib.parse_line(COLOUR.sub(b"", line)) for line in lines]
+    assert [(r["event"], r["pid"]) for r in parsed] == [(e, c) for c in children for e in ("fork", "exit")]
+
+
+def test_verbose_and_quiet(tmp_path):
+    """start and stop are no lines of text; with -v their content is on standard error. -q says nothing."""
+    loud = lib.trace(["true"], "-v", form="text")
+    assert [r["event"] for r in loud.records] == ["fork", "exec", "exit"]
+    error = loud.err.decode()
+    assert re.search(r"start\b.*backend=", error) and re.search(r"stop\b.*fork=1 exec=1 exit=1 ns=0", error)
+    assert lib.trace(["true"], "-q", form="text").err == b""
+
+
+def test_start_record_says_where_it_is():
+    start = lib.trace(["true"]).records[0]
+    uname = os.uname()
+    assert (start["kernel"], start["arch"], start["host"]) == (uname.release, uname.machine, uname.nodename)
+    assert start["boot_id"] == pathlib.Path("/proc/sys/kernel/random/boot_id").read_text().strip()
+    assert start["filters"]["command"] == ["true"]
+    version = subprocess.run([lib.NSMON, "--version"], stdout=subprocess.PIPE, check=True, text=True).stdout
+    assert start["version"] in version
+    if lib.BACKEND != "auto":
+        assert start["backend"] == lib.BACKEND
+
+
+def test_stop_without_events():
+    """A trace in which nothing was asked for that happened."""
+    run = lib.trace(["true"], "-e", "ns")
+    assert [r["event"] for r in run.records] == ["start", "stop"]

@@ -1,0 +1,127 @@
+# SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause
+"""Storms: every fork, exec and exit is there once and in order; and where there is no room for all, what was delivered
+and what was counted as lost is what the driver's book says that there was."""
+
+import collections
+import fcntl
+import os
+import signal
+
+import pytest
+
+import nsmonlib as lib
+
+KINDS = ("fork", "exec", "exit", "ns")
+F_SETPIPE_SZ = 1031
+STORM = 10000 if lib.SLOW <= 1 else 2000
+
+
+def storm_of(book):
+    """pid -> wait status of each child of the storm, and the processes that made them."""
+    children, others = {}, {}
+    for b in book:
+        if b["op"] == "forks":
+            for pid, status in b["children"]:
+                assert pid not in children, "a pid was used twice; the test cannot tell"
+                children[pid] = status
+        elif b["op"] == "clone":
+            others[b["child"]] = b["status"]
+    return children, others
+
+
+def totals_of(book):
+    """How many records of each kind there must be, the driver's own included."""
+    children, others = storm_of(book)
+    moved = sum(1 for b in book if b["op"] == "forks" for i in range(len(b["children"])) if (b["first"] + i) % 8 == 0)
+    return {
+        "fork": 1 + len(children) + len(others),
+        "exec": 1 + len(children),
+        "exit": 1 + len(children) + len(others),
+        "ns": moved,
+    }
+
+
+def delivered_and_lost(records):
+    lost = {k: sum(r[k] for r in records if r["event"] == "lost") for k in KINDS}
+    return {k: sum(r["event"] == k for r in records) + lost[k] for k in KINDS}, lost
+
+
+@pytest.fixture(scope="module")
+def storm(tmp_path_factory):
+    book = tmp_path_factory.mktemp("storm") / "book"
+    run = lib.trace([lib.DRIVER, "--book", book, "forks", STORM, 2], timeout=300)
+    return run, lib.read_book(book)
+
+
+def test_storm_is_complete(storm):
+    run, book = storm
+    counted, lost = delivered_and_lost(run.records)
+    assert counted == totals_of(book)
+    assert lost == dict.fromkeys(KINDS, 0), "the default buffer is too small for two processes that fork"
+
+
+def test_storm_is_in_order(storm):
+    """Each child: fork, perhaps its new uts namespace, exec, exit with the status that its parent saw. Once."""
+    run, book = storm
+    children, _ = storm_of(book)
+    assert len(children) == STORM // 2 * 2
+    got = collections.defaultdict(list)
+    for r in run.records:
+        if r.get("pid") in children:
+            got[r["pid"]].append(r)
+    moved = {p for b in book if b["op"] == "forks" for i, (p, _) in enumerate(b["children"]) if (b["first"] + i) % 8 == 0}
+    for pid, status in children.items():
+        kinds = [r["event"] for r in got[pid]]
+        assert kinds == (["fork", "ns", "exec", "exit"] if pid in moved else ["fork", "exec", "exit"]), pid
+        assert lib.status_of(got[pid][-1]) == status
+        assert got[pid][-2]["args"][0] == "storm-child"
+
+
+@pytest.mark.parametrize("form", ["json", "text"])
+def test_stalled_reader(tmp_path, form):
+    """The smallest buffer and a reader that does not read: the work goes on and ends; then the sum is right."""
+    book = tmp_path / "book"
+    count = 3000 if lib.SLOW <= 1 else 1000
+    reader, writer = os.pipe()
+    fcntl.fcntl(writer, F_SETPIPE_SZ, 4096)
+    command = [lib.DRIVER, "--book", book, "forks", count, 2]
+    with lib.Live(tmp_path, "-q", "--buffer=4K", command=command, stdout=writer, form=form) as nsmon:
+        os.close(writer)
+        lib.wait_until(
+            lambda: sum(len(b["children"]) for b in lib.read_book(book) if b["op"] == "forks") == count,
+            "the work to end although nobody reads",
+            timeout=120,
+        )
+        with os.fdopen(reader, "rb") as out:
+            data = out.read()
+        assert nsmon.wait() == 0, nsmon.err
+    records = lib.parse_json(data) if form == "json" else lib.parse_text(data)
+    counted, lost = delivered_and_lost(records)
+    assert sum(lost.values()) > 0, "nothing was lost; the test shows nothing"
+    assert counted == totals_of(lib.read_book(book))
+
+
+def test_stalled_reader_does_not_keep_nsmon(tmp_path):
+    """SIGTERM ends nsmon even while a write waits for a reader that does not read; it says that records are missing."""
+    with lib.Server(tmp_path) as server:
+        reader, writer = os.pipe()
+        fcntl.fcntl(writer, F_SETPIPE_SZ, 4096)
+        with lib.Live(tmp_path, "-q", "-p", server.pid, stdout=writer) as nsmon:
+            os.close(writer)
+            server.order("storm 100")
+            nsmon.process.send_signal(signal.SIGTERM)
+            status = nsmon.wait()
+            assert status == 1 and len(nsmon.err.splitlines()) == 1, (status, nsmon.err)
+        with os.fdopen(reader, "rb") as out:
+            data = out.read()
+    lib.parse_json(data[: data.rfind(b"\n") + 1], complete=False)
+
+
+def test_small_buffer_without_a_storm(tmp_path):
+    """The smallest buffer is enough for work that is slow."""
+    book = tmp_path / "book"
+    run = lib.trace([lib.DRIVER, "--book", book, "--only", "fork,clone-uts,exec-5000", "cases"], "--buffer=16K")
+    assert run.records[-1]["lost"] == 0
+    expected = lib.Expected(lib.read_book(book))
+    for case in ("fork", "clone-uts", "exec-5000"):
+        lib.check_case(expected, run.records, case)
