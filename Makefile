@@ -80,7 +80,8 @@ $(B)/schema.o: src/schema.S dist/nsmon.schema.json Makefile | $(B)/tools
 $(B)/probe.o: $(B)/nsmon.skel.h
 
 $(B)/nsmon.skel.h: $(B)/nsmon.bpf.o
-	$(call say,SKEL,$@)$(BPFTOOL) gen skeleton $< name nsmon_bpf > $@
+	$(call say,SKEL,$@){ echo '/* NOLINTBEGIN: generated */' && \
+		$(BPFTOOL) gen skeleton $< name nsmon_bpf && echo '/* NOLINTEND */'; } > $@
 
 # bpftool leaves the debugging information behind and keeps the BTF.
 $(B)/nsmon.bpf.o: $(B)/nsmon.debug.bpf.o

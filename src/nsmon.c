@@ -28,6 +28,10 @@
 /* The same for a terminal, where somebody looks on. */
 #define TERMINAL_BATCH_MS 5
 
+/* The first sleep without a record, and the last one that ends by itself. */
+#define QUIET_MS 50
+#define QUIET_MS_MAX 5000
+
 /* Records that are read before signals and the output get their turn. */
 #define READ_MAX 16384
 
@@ -89,8 +93,11 @@ static void on_child(int signal)
 	wake_loop();
 }
 
-/* Without SA_RESTART: a signal ends a write that waits for a slow reader. */
-static int install_signals(void)
+/*
+ * Without SA_RESTART: a signal ends a write that waits for a slow reader. SIGHUP
+ * without a file to reopen means that the terminal is gone.
+ */
+static int install_signals(bool reopens)
 {
 	struct sigaction stop = { .sa_sigaction = on_stop, .sa_flags = SA_SIGINFO };
 	struct sigaction hangup = { .sa_handler = on_hangup };
@@ -103,11 +110,27 @@ static int install_signals(void)
 		return -errno;
 	sigaction(SIGINT, &stop, NULL);
 	sigaction(SIGTERM, &stop, NULL);
-	sigaction(SIGHUP, &hangup, NULL);
+	sigaction(SIGHUP, reopens ? &hangup : &stop, NULL);
 	sigaction(SIGCHLD, &child, NULL);
 	sigaction(SIGALRM, &alarm_action, NULL);
 	sigaction(SIGPIPE, &ignore, NULL);
 	return 0;
+}
+
+/* Descriptors 0 to 2 that are closed would be given to maps and programs. */
+static bool standard_descriptors_are_open(const struct options *options)
+{
+	for (int fd = STDIN_FILENO; fd <= STDERR_FILENO; fd++) {
+		if (fcntl(fd, F_GETFD) >= 0)
+			continue;
+		if (open("/dev/null", fd == STDIN_FILENO ? O_RDONLY : O_WRONLY) != fd)
+			return false;
+		if (fd == STDOUT_FILENO && !options->write_path) {
+			log_error("standard output is closed: redirect it, or use --write=FILE");
+			return false;
+		}
+	}
+	return true;
 }
 
 static bool is_privileged(const struct kernel *kernel)
@@ -313,9 +336,10 @@ static bool follows(const struct nsmon *nsmon)
 
 /*
  * While records come, they are collected for a batch; only a filling ring
- * buffer wakes the loop before. Then the next record does. The longer nothing
- * comes, the longer the sleep: a sleep that ends by itself is the backstop for
- * a record that was written at the moment of falling asleep.
+ * buffer wakes the loop before. After a batch without any, the next record
+ * does. The longer nothing comes, the longer the sleep: a sleep that ends by
+ * itself is the backstop for a record that is written at the moment of falling
+ * asleep.
  */
 static int run_loop(struct nsmon *nsmon)
 {
@@ -324,6 +348,7 @@ static int run_loop(struct nsmon *nsmon)
 
 	for (;;) {
 		bool last = stop_signal || (follows(nsmon) && probe_followed(nsmon->probe) == 0);
+		int timeout_ms = batch_ms;
 		int n;
 
 		if (reopen_wanted) {
@@ -331,20 +356,24 @@ static int run_loop(struct nsmon *nsmon)
 			output_reopen(nsmon->output);
 		}
 		command_reap(&nsmon->command, 0);
+		/* Armed before looking: what comes after the look wakes us. */
+		if (quiet_ms)
+			probe_arm(nsmon->probe, NSMON_ARMED_ANY);
 		n = read_batch(nsmon);
 		if (n < 0 || last)
 			return n < 0 ? n : 0;
-		if (n > 0)
+		if (n > 0) {
 			quiet_ms = 0;
-		else
-			quiet_ms = quiet_ms ? quiet_ms * 10 : 100;
-		if (n == READ_MAX)
+			probe_arm(nsmon->probe, NSMON_ARMED_FULL);
+		} else if (!quiet_ms) {
+			quiet_ms = QUIET_MS;
 			continue;
-		probe_arm(nsmon->probe, quiet_ms ? NSMON_ARMED_ANY : NSMON_ARMED_FULL);
-		if (!stop_signal && !reopen_wanted)
-			n = sleep_until_woken(nsmon, !quiet_ms		? batch_ms
-						     : quiet_ms > 10000 ? -1
-									: quiet_ms);
+		} else {
+			timeout_ms = quiet_ms > QUIET_MS_MAX ? -1 : quiet_ms;
+			quiet_ms = timeout_ms < 0 ? quiet_ms : quiet_ms * 10;
+		}
+		if (n < READ_MAX && !stop_signal && !reopen_wanted)
+			n = sleep_until_woken(nsmon, timeout_ms);
 		probe_arm(nsmon->probe, NSMON_ARMED_NO);
 		if (n < 0)
 			return n;
@@ -512,7 +541,7 @@ static int run_trace(struct nsmon *nsmon)
 			  nsmon->options.write_path, strerror(-err));
 		return 1;
 	}
-	if (install_signals() || open_probe(nsmon))
+	if (install_signals(nsmon->options.write_path != NULL) || open_probe(nsmon))
 		goto out;
 	err = open_epoll(nsmon);
 	if (err) {
@@ -538,6 +567,15 @@ out:
 	return status;
 }
 
+/* The exit status of what was printed with stdio, if it could be. */
+static int printed(int status)
+{
+	if (fflush(stdout) == 0 && !ferror(stdout))
+		return status;
+	log_error("cannot write to standard output: %s", strerror(errno));
+	return 1;
+}
+
 int main(int argc, char **argv)
 {
 	static struct nsmon nsmon;
@@ -545,17 +583,18 @@ int main(int argc, char **argv)
 
 	options_parse(&nsmon.options, argc, argv);
 	log_set_level((enum log_level)(LOG_LEVEL_NOTE + nsmon.options.verbose));
-	if (nsmon.options.mode == MODE_SCHEMA)
-		return fwrite(schema_text, 1, schema_size, stdout) == schema_size &&
-				       fflush(stdout) == 0
-			       ? 0
-			       : 1;
+	if (!standard_descriptors_are_open(&nsmon.options))
+		return 1;
+	if (nsmon.options.mode == MODE_SCHEMA) {
+		fwrite(schema_text, 1, schema_size, stdout);
+		return printed(0);
+	}
 	err = kernel_read(&nsmon.kernel);
 	if (err) {
 		log_error("cannot read /proc/self/ns: %s; is /proc mounted?", strerror(-err));
 		return 1;
 	}
 	if (nsmon.options.mode == MODE_CHECK)
-		return check_run(&nsmon.options, &nsmon.kernel);
+		return printed(check_run(&nsmon.options, &nsmon.kernel));
 	return run_trace(&nsmon);
 }
