@@ -28,7 +28,8 @@ static int decode_fork(struct event *event, const struct nsmon_header *h)
 		return -EINVAL;
 	event->task = &r->fork.task;
 	event->fork.told = !(h->flags & NSMON_FLAG_NO_FORK);
-	event->fork.ptid = r->fork.ptid;
+	event->fork.creator_pid = r->fork.creator_pid;
+	event->fork.creator_tid = r->fork.creator_tid;
 	return with_change ? decode_change(event, &r->change) : 0;
 }
 

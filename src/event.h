@@ -23,7 +23,8 @@ struct event {
 	union {
 		struct {
 			bool told; /* false: only its change is wanted */
-			uint32_t ptid;
+			uint32_t creator_pid;
+			uint32_t creator_tid;
 		} fork;
 		struct {
 			uint32_t old_tid; /* 0: the main thread execed */

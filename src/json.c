@@ -44,11 +44,11 @@ static void end(struct line *line)
 	line_text(line, "}\n");
 }
 
-static void task_members(struct line *line, const struct nsmon_task *task)
+static void task_members(struct line *line, const struct nsmon_task *task, uint32_t ppid)
 {
 	member_u64(line, "pid", task->pid);
 	member_u64(line, "tid", task->tid);
-	member_u64(line, "ppid", task->ppid);
+	member_u64(line, "ppid", ppid);
 	member_u64(line, "vpid", task->vpid);
 	member_u64(line, "start_ns", task->start_ns);
 	line_text(line, ",\"comm\":");
@@ -99,9 +99,10 @@ static void json_event(struct line *line, const struct run *run, const struct st
 {
 	(void)run;
 	begin(line, stamp, kind_names[event->kind]);
-	task_members(line, event->task);
+	task_members(line, event->task,
+		     event->kind == NSMON_FORK ? event->fork.creator_pid : event->task->ppid);
 	if (event->kind == NSMON_FORK)
-		member_u64(line, "ptid", event->fork.ptid);
+		member_u64(line, "ptid", event->fork.creator_tid);
 	else if (event->kind == NSMON_EXEC)
 		exec_members(line, event);
 	else
@@ -116,7 +117,7 @@ static void json_ns(struct line *line, const struct run *run, const struct stamp
 
 	(void)run;
 	begin(line, stamp, "ns");
-	task_members(line, event->task);
+	task_members(line, event->task, event->task->ppid);
 	member_string(line, "type", ns_type_names[type]);
 	member_string(line, "reason", reason_names[change->reason[type]]);
 	member_u64(line, "old_inum", change->old.inum[type]);
@@ -135,7 +136,7 @@ static void json_failed(struct line *line, const struct run *run, const struct s
 
 	(void)run;
 	begin(line, stamp, "ns");
-	task_members(line, event->task);
+	task_members(line, event->task, event->task->ppid);
 	member_string(line, "reason", reason_names[event->failed->reason]);
 	member_u64(line, "errno", event->failed->error);
 	if (error)

@@ -364,12 +364,11 @@ fork_change(struct task_struct *child, struct task_struct *creator, struct task_
 }
 
 static __always_inline void fill_fork(struct nsmon_fork *f, struct task_struct *child,
-				      struct task_struct *creator, __u32 ppid)
+				      struct task_struct *creator, __u32 creator_pid)
 {
 	read_task(&f->task, child);
-	f->task.ppid = ppid;
-	f->ptid = task_tid(creator);
-	f->zero = 0;
+	f->creator_pid = creator_pid;
+	f->creator_tid = task_tid(creator);
 }
 
 static __always_inline bool follow_child(__u32 creator, __u32 pid, bool process)
@@ -402,7 +401,7 @@ static __always_inline int handle_fork(struct task_struct *child)
 {
 	struct task_struct *creator = current_task();
 	struct task_struct *row = creator;
-	__u32 ppid = task_tgid(creator);
+	__u32 creator_pid = task_tgid(creator);
 	__u32 pid = task_tgid(child);
 	bool process = BPF_CORE_READ(child, pid) == BPF_CORE_READ(child, tgid);
 	struct nsmon_ns_change *change;
@@ -412,7 +411,7 @@ static __always_inline int handle_fork(struct task_struct *child)
 	bool want_fork;
 	__u32 n;
 
-	if (!pid || !follow_child(ppid, pid, process))
+	if (!pid || !follow_child(creator_pid, pid, process))
 		return 0;
 	want_fork = wants(NSMON_FORK) && (process || filter.threads);
 	if (process && !filter.threads)
@@ -433,7 +432,7 @@ static __always_inline int handle_fork(struct task_struct *child)
 			count_lost(cpu, NSMON_FORK, 1);
 			return 0;
 		}
-		fill_fork(f, child, creator, ppid);
+		fill_fork(f, child, creator, creator_pid);
 		submit(f);
 		return 0;
 	}
@@ -448,7 +447,7 @@ static __always_inline int handle_fork(struct task_struct *child)
 		return 0;
 	}
 	r->change = *change;
-	fill_fork(&r->fork, child, creator, ppid);
+	fill_fork(&r->fork, child, creator, creator_pid);
 	submit(r);
 	return 0;
 }

@@ -35,7 +35,10 @@
 /* Records that are read before signals and the output get their turn. */
 #define READ_MAX 16384
 
-/* How long a command that got our signal may take to end, for its exit status. */
+/*
+ * How long to wait for the exit status of a command that got our signal, or of
+ * which the kernel has told that it ends.
+ */
 #define COMMAND_END_MS 500
 
 struct nsmon {
@@ -460,11 +463,8 @@ static int start_command(struct nsmon *nsmon)
 /* A signal from the keyboard has reached the command already. */
 static void pass_on_signal(struct nsmon *nsmon)
 {
-	if (!stop_signal || !nsmon->command.pid || nsmon->command.ended)
-		return;
-	if (!stop_from_terminal)
+	if (nsmon->command.pid && !nsmon->command.ended && !stop_from_terminal)
 		kill(nsmon->command.pid, stop_signal);
-	command_reap(&nsmon->command, COMMAND_END_MS);
 }
 
 /* Those that ended between the look at them and the moment of attaching. */
@@ -508,7 +508,9 @@ static int trace_events(struct nsmon *nsmon)
 	unfollow_ended(nsmon);
 	if (!err)
 		err = run_loop(nsmon);
-	pass_on_signal(nsmon);
+	if (stop_signal)
+		pass_on_signal(nsmon);
+	command_reap(&nsmon->command, COMMAND_END_MS);
 	if (!err)
 		err = finish(nsmon);
 	return exit_status(nsmon, err);

@@ -110,9 +110,9 @@ struct nsmon_ns_change {
 
 struct nsmon_fork {
 	struct nsmon_header header;
-	struct nsmon_task task; /* the child; ppid is the creating process */
-	__u32 ptid;
-	__u32 zero;
+	struct nsmon_task task; /* the child; with CLONE_PARENT its parent is not its creator */
+	__u32 creator_pid;
+	__u32 creator_tid;
 };
 
 /* NSMON_FLAG_NS: one record, so that nothing comes between. */

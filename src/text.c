@@ -60,11 +60,11 @@ static void text_fork(struct line *line, const struct event *event)
 {
 	const struct nsmon_task *task = event->task;
 
-	number(line, " ppid=", task->ppid);
+	number(line, " ppid=", event->fork.creator_pid);
 	ids(line, task);
 	comm(line, task);
-	if (event->fork.ptid != task->ppid)
-		number(line, " ptid=", event->fork.ptid);
+	if (event->fork.creator_tid != event->fork.creator_pid)
+		number(line, " ptid=", event->fork.creator_tid);
 }
 
 static void text_exec(struct line *line, const struct event *event)

@@ -545,23 +545,30 @@ def test_signal_reaches_the_command(tmp_path, sig):
 
 
 def test_killed_nsmon_leaves_nothing(tmp_path, program):
-    """SIGKILL: the programs that it had loaded are gone with it."""
+    """SIGKILL: the programs, maps and links that it had are gone with it."""
     bpftool = program("bpftool")
 
-    def programs_of(pid):
-        out = subprocess.run([bpftool, "-j", "prog", "list"], stdout=subprocess.PIPE, check=True).stdout
-        progs = json.loads(out)
-        return {p["id"] for p in progs if any(o["pid"] == pid for o in p.get("pids", []))}, {p["id"] for p in progs}
+    def present(what):
+        out = subprocess.run([bpftool, "-j", what, "list"], stdout=subprocess.PIPE, check=True).stdout
+        return {(what, entry["id"]) for entry in json.loads(out)}
+
+    def everything():
+        return present("prog") | present("map") | present("link")
+
+    def held_by(pid):
+        held = set()
+        for name in os.listdir(f"/proc/{pid}/fdinfo"):
+            text = pathlib.Path(f"/proc/{pid}/fdinfo/{name}").read_text(encoding="ascii")
+            held |= {(what, int(number)) for what, number in re.findall(r"^(prog|map|link)_id:\s*(\d+)$", text, re.M)}
+        return held
 
     with lib.Live(tmp_path) as nsmon:
         nsmon.wait_started()
-        own, _ = programs_of(nsmon.pid)
-        if not own:
-            pytest.skip("bpftool cannot tell here whose a program is")
-        assert len(own) >= 3
+        own = held_by(nsmon.pid)
+        assert len({i for what, i in own if what == "prog"}) >= 3 and own <= everything()
         nsmon.process.kill()
         nsmon.process.wait()
-    lib.wait_until(lambda: not own & programs_of(0)[1], "its programs to go")
+    lib.wait_until(lambda: not own & everything(), "its programs, maps and links to go")
 
 
 # ---- pipes and terminals ----

@@ -108,12 +108,14 @@ def test_stalled_reader_does_not_keep_nsmon(tmp_path):
         fcntl.fcntl(writer, F_SETPIPE_SZ, 4096)
         with lib.Live(tmp_path, "-q", "-p", server.pid, stdout=writer) as nsmon:
             os.close(writer)
+            data = lib.read_some(reader, lib.seconds(30))
+            assert b'"event":"start"' in data
             server.order("storm 100")
             nsmon.process.send_signal(signal.SIGTERM)
             status = nsmon.wait()
             assert status == 1 and len(nsmon.err.splitlines()) == 1, (status, nsmon.err)
         with os.fdopen(reader, "rb") as out:
-            data = out.read()
+            data += out.read()
     lib.parse_json(data[: data.rfind(b"\n") + 1], complete=False)
 
 

@@ -40,7 +40,7 @@ class Programs:
                     "-o",
                     directory / "strace" / "of",
                     "-e",
-                    "trace=unshare,setns,clone,clone3",
+                    "trace=unshare,setns,clone,clone3,fork,vfork",
                     "-e",
                     "signal=none",
                     "sh",
@@ -118,7 +118,7 @@ class Programs:
         return found[0]
 
 
-CALL = re.compile(r"(?P<call>unshare|setns|clone3|clone)\((?P<arguments>.*)\)\s+= (?P<ret>-?\d+)")
+CALL = re.compile(r"(?P<call>unshare|setns|clone3|clone|v?fork)\((?P<arguments>.*)\)\s+= (?P<ret>-?\d+)")
 
 
 def parse_call(line):
@@ -178,7 +178,7 @@ def test_every_call_that_strace_saw(programs):
             at += len(want)
             seen[call] += 1
         assert at == len(own), f"{pid}: no call for {own[at:]}"
-        clones = [types for call, types, ret, _ in calls if call in ("clone", "clone3") and ret > 0]
+        clones = [types for call, types, ret, _ in calls if call not in ("unshare", "setns") and ret > 0]
         children = [r["pid"] for r in programs.run.records if r["event"] == "fork" and r["ptid"] == pid]
         assert len(clones) == len(children), f"{pid}: {clones} {children}"
         for types, child in zip(clones, children):
