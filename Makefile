@@ -33,11 +33,11 @@ NSMON := $(if $(SAN),$(B)/nsmon,nsmon)
 Q := $(if $(V),,@)
 say = $(if $(V),,@printf '  %-8s %s\n' '$(1)' '$(2)';)
 
+comma := ,
 CFLAGS ?= $(if $(DEBUG),-O0,-O2) -g
 WARNINGS := -Wall -Wextra -Wstrict-prototypes -Wmissing-prototypes -Wshadow $(WERROR)
 WERROR = -Werror
 SANITIZE := $(if $(SAN),-fsanitize=address$(comma)undefined -fno-sanitize-recover=all -fno-omit-frame-pointer)
-comma := ,
 CPPFLAGS += -D_GNU_SOURCE -Isrc -I$(B)
 ALL_CFLAGS = -std=gnu11 $(WARNINGS) $(CFLAGS) $(SANITIZE)
 LIBS := -lbpf -lelf -lz -lcap-ng
@@ -147,15 +147,18 @@ $(B)/golden: tests/golden/golden.c $(PURE_OBJECTS) Makefile
 
 drivers: $(OUTPUT)/driver $(OUTPUT)/driver32
 
+# Static: a program without a dynamic linker starts ten times faster in an emulated machine.
+DRIVER_CFLAGS := -std=gnu11 -O2 -g -Wall -Wextra -Werror -pthread -static
+
 $(OUTPUT)/driver: tests/e2e/driver.c Makefile | $(B)/tools
-	$(call say,CC,$@)$(CC) -std=gnu11 -O2 -g -Wall -Wextra -Werror -pthread -o $@ $<
+	$(call say,CC,$@)$(CC) $(DRIVER_CFLAGS) -o $@ $<
 
 # Without a 32-bit C library the tests of ia32 callers say that they are skipped.
 $(OUTPUT)/driver32: tests/e2e/driver.c Makefile | $(B)/tools
 	$(call say,CC,$@)if [ '$(BPF_ARCH)' != x86 ] || ! echo 'int main(void){return 0;}' | \
 		gcc -m32 -x c -o /dev/null - 2>/dev/null; then \
 		echo '  note: no 32-bit C library here, so no $@'; \
-	else gcc -m32 -std=gnu11 -O2 -g -Wall -Wextra -Werror -pthread -o $@ $<; fi
+	else gcc -m32 $(DRIVER_CFLAGS) -o $@ $<; fi
 
 check-vmlinux: $(B)/nsmon.bpf.o
 	$(Q)$(PYTHON) vmlinux/check $(if $(BTF),--btf $(BTF)) $(B)/nsmon.bpf.o

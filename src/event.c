@@ -39,7 +39,8 @@ static int decode_exec(struct event *event, const struct nsmon_header *h)
 
 	if (h->size < sizeof(*r))
 		return -EINVAL;
-	if (r->filename_len < 1 || sizeof(*r) + r->filename_len + r->args_len != h->size)
+	if (r->filename_len < 1 || r->filename_len + r->args_len > NSMON_TEXT_MAX ||
+	    sizeof(*r) + r->filename_len + r->args_len != h->size)
 		return -EINVAL;
 	event->task = &r->task;
 	event->exec.old_tid = r->old_tid;

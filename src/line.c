@@ -103,8 +103,8 @@ static void escape_byte(struct line *line, unsigned char c)
  */
 static bool is_dangerous(const unsigned char *p, size_t len)
 {
-	if (len == 2)
-		return p[0] == 0xc2 && p[1] < 0xa0;
+	if (len == 2) /* C1, and U+061C, the Arabic letter mark */
+		return (p[0] == 0xc2 && p[1] < 0xa0) || (p[0] == 0xd8 && p[1] == 0x9c);
 	if (len != 3 || p[0] != 0xe2)
 		return false;
 	return (p[1] == 0x80 && (p[2] == 0x8e || p[2] == 0x8f || (p[2] >= 0xa8 && p[2] <= 0xae))) ||

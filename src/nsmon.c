@@ -332,9 +332,11 @@ static int read_batch(struct nsmon *nsmon)
 	return err ? err : n;
 }
 
-static bool follows(const struct nsmon *nsmon)
+/* Of the command and its descendants, or of the given processes and theirs. */
+static bool nobody_is_left(const struct nsmon *nsmon)
 {
-	return nsmon->options.command || nsmon->options.pid_count;
+	return (nsmon->options.command || nsmon->options.pid_count) &&
+	       probe_followed(nsmon->probe) == 0;
 }
 
 /*
@@ -350,7 +352,7 @@ static int run_loop(struct nsmon *nsmon)
 	int quiet_ms = 0; /* 0: records came */
 
 	for (;;) {
-		bool last = stop_signal || (follows(nsmon) && probe_followed(nsmon->probe) == 0);
+		bool last = stop_signal || nobody_is_left(nsmon);
 		int timeout_ms = batch_ms;
 		int n;
 
@@ -375,7 +377,7 @@ static int run_loop(struct nsmon *nsmon)
 			timeout_ms = quiet_ms > QUIET_MS_MAX ? -1 : quiet_ms;
 			quiet_ms = timeout_ms < 0 ? quiet_ms : quiet_ms * 10;
 		}
-		if (n < READ_MAX && !stop_signal && !reopen_wanted)
+		if (n < READ_MAX && !stop_signal && !reopen_wanted && !nobody_is_left(nsmon))
 			n = sleep_until_woken(nsmon, timeout_ms);
 		probe_arm(nsmon->probe, NSMON_ARMED_NO);
 		if (n < 0)

@@ -87,11 +87,21 @@ int output_fd(const struct output *out)
 	return out->fd;
 }
 
+bool output_is_empty(const struct output *out)
+{
+	return out->len == 0;
+}
+
+bool output_has_room(const struct output *out)
+{
+	return out->len <= BLOCK_BYTES && out->lines < LINES_MAX;
+}
+
 int output_begin(struct output *out, struct line *line)
 {
 	int err = 0;
 
-	if (out->len > BLOCK_BYTES || out->lines == LINES_MAX)
+	if (!output_has_room(out))
 		err = output_flush(out);
 	if (err)
 		return err;
@@ -140,6 +150,12 @@ static void drop(struct output *out)
 	out->dropped_lines += out->lines - keep;
 	out->lines = keep;
 	out->len = keep ? out->ends[0] : 0;
+}
+
+void output_discard(struct output *out)
+{
+	out->first_is_cut = false;
+	drop(out);
 }
 
 static int64_t now_ms(void)
@@ -203,6 +219,8 @@ static int write_block(struct output *out, int timeout_ms)
 	}
 	forget_written(out, written);
 	if (!err) {
+		if (!written) /* nothing to write: that it works is not shown */
+			return 0;
 		if (out->failing)
 			log_note("writing to %s works again", name);
 		out->failing = false;
@@ -243,8 +261,11 @@ void output_reopen(struct output *out)
 	}
 	close(out->fd);
 	out->fd = fd;
-	if (out->first_is_cut && out->lines) /* its beginning is in the other file */
+	if (out->first_is_cut && out->lines) { /* its beginning is in the other file */
+		out->dropped[out->kinds[0]]++;
+		out->dropped_lines++;
 		forget_written(out, out->ends[0]);
+	}
 }
 
 uint64_t output_take_dropped(struct output *out, uint64_t dropped[NSMON_KINDS])

@@ -26,6 +26,12 @@ bool output_is_terminal(const struct output *out);
 /* The descriptor, to wait for its reader's end; the output's own. */
 int output_fd(const struct output *out);
 
+/* Is nothing waiting to be written? */
+bool output_is_empty(const struct output *out);
+
+/* Does output_begin() not need to write first? */
+bool output_has_room(const struct output *out);
+
 /*
  * Room for one line. May write what is waiting: negative errno as of
  * output_flush(). The line is the output's until output_commit().
@@ -45,6 +51,9 @@ int output_flush(struct output *out);
 
 /* As output_flush(), but gives up after this many milliseconds: -ETIMEDOUT. */
 int output_flush_within(struct output *out, int timeout_ms);
+
+/* Drops and counts what is waiting. */
+void output_discard(struct output *out);
 
 /* Opens the path again, for log rotation. On failure goes on with the old file. */
 void output_reopen(struct output *out);

@@ -57,15 +57,16 @@ int stream_flush(struct stream *stream)
 {
 	int err;
 
-	if (stream->gave_up)
+	if (stream->gave_up || output_is_empty(stream->output))
 		return 0;
+	/* Once asked to end, wait no longer than that; -EINTR may be what asks. */
 	do {
-		err = output_flush(stream->output);
-	} while (err == -EINTR && !*stream->stop);
-	if (err == -EINTR)
-		err = output_flush_within(stream->output, GIVE_UP_MS);
+		err = *stream->stop ? output_flush_within(stream->output, GIVE_UP_MS)
+				    : output_flush(stream->output);
+	} while (err == -EINTR);
 	if (err == -ETIMEDOUT) {
 		stream->gave_up = true;
+		output_discard(stream->output);
 		err = 0;
 	}
 	if (output_is_failing(stream->output))
@@ -89,15 +90,11 @@ static void count_unwritten(struct stream *stream, enum nsmon_kind kind)
 
 static int begin_line(struct stream *stream, struct line *line)
 {
-	int err = output_begin(stream->output, line);
+	int err = output_has_room(stream->output) ? 0 : stream_flush(stream);
 
-	if (err == -EINTR) {
-		err = stream_flush(stream);
-		if (!err && !stream->gave_up)
-			err = output_begin(stream->output, line);
-	}
-	take_dropped(stream);
-	return err;
+	if (err || stream->gave_up)
+		return err;
+	return output_begin(stream->output, line);
 }
 
 static struct stamp next_stamp(struct stream *stream, uint64_t boot_ns)
@@ -262,7 +259,7 @@ int stream_start(struct stream *stream)
 	if (!stream->formatter->start)
 		return 0;
 	err = begin_line(stream, &line);
-	if (err)
+	if (err || stream->gave_up)
 		return err;
 	stamp = next_stamp(stream, clock_ns(CLOCK_BOOTTIME));
 	stream->formatter->start(&line, stream->run, &stamp);
@@ -278,7 +275,7 @@ int stream_stop(struct stream *stream)
 
 	if (!err && stream->formatter->stop && can_write(stream)) {
 		err = begin_line(stream, &line);
-		if (err)
+		if (err || stream->gave_up)
 			return err;
 		stamp = next_stamp(stream, clock_ns(CLOCK_BOOTTIME));
 		stream->formatter->stop(&line, stream->run, &stamp, &stream->totals);

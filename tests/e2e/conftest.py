@@ -17,7 +17,7 @@ import nsmonlib as lib  # noqa: E402
 
 def pytest_configure(config):
     config.addinivalue_line("markers", "quick: the most telling tests; all together well under a minute")
-    config.addinivalue_line("markers", "cases(prefix...): the families of the driver's cases that a test runs for")
+    config.addinivalue_line("markers", "cases(prefix..., but=name): the driver's cases that a test runs for")
 
 
 def pytest_sessionstart(session):
@@ -35,7 +35,7 @@ def pytest_generate_tests(metafunc):
     run = subprocess.run([lib.DRIVER, "list"], stdout=subprocess.PIPE, check=True, text=True)
     names = run.stdout.split()
     for marker in metafunc.definition.iter_markers("cases"):
-        names = [n for n in names if n.startswith(marker.args)]
+        names = [n for n in names if n.startswith(marker.args) and n != marker.kwargs.get("but")]
     metafunc.parametrize("case", names)
 
 

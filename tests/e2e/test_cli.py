@@ -114,6 +114,55 @@ def test_user(tmp_path):
     assert ids == {(nobody.pw_uid, nobody.pw_gid)}
 
 
+class Straggler:
+    """A command that ends at once with 3 and leaves a server behind, which takes orders through a named pipe."""
+
+    def __init__(self, directory):
+        self.book = directory / "straggler.book"
+        self.fifo = directory / "orders"
+        os.mkfifo(self.fifo)
+        script = 'trap "" INT; "$0" --book "$1" serve < "$2" & exit 3'
+        self.command = ["sh", "-c", script, lib.DRIVER, self.book, self.fifo]
+
+    def begin(self):
+        self.orders = open(self.fifo, "w", encoding="ascii")
+        self.pid = lib.wait_until(lambda: lib.read_book(self.book), "the straggler")[0]["pid"]
+
+    def end(self):
+        self.orders.write("fork\nexit 4\n")
+        self.orders.close()
+        lib.wait_until(lambda: not os.path.exists(f"/proc/{self.pid}"), "the straggler's end")
+        return next(b["child"] for b in lib.read_book(self.book) if b["op"] == "clone")
+
+
+def test_descendants_that_the_command_left(tmp_path):
+    """The trace goes on until the last of them has ended; the status is the command's."""
+    left = Straggler(tmp_path)
+    with lib.Live(tmp_path, command=left.command) as nsmon:
+        left.begin()
+        command = nsmon.wait_for(lambda r: r["event"] == "exit", "the command's end")
+        assert command["code"] == 3 and nsmon.alive()
+        child = left.end()
+        assert nsmon.wait() == 3
+        records = lib.parse_json(nsmon.out)
+    assert [(r["event"], r["pid"]) for r in records if r.get("ppid") == left.pid or r.get("pid") == left.pid][-3:] == [
+        ("fork", child), ("exit", child), ("exit", left.pid)
+    ]
+    assert records[-2]["code"] == 4
+
+
+def test_signal_ends_a_trace_with_descendants(tmp_path):
+    """At once: one that ignores SIGINT does not hold up the end."""
+    left = Straggler(tmp_path)
+    with lib.Live(tmp_path, command=left.command) as nsmon:
+        left.begin()
+        nsmon.wait_for(lambda r: r["event"] == "exit", "the command's end")
+        assert nsmon.stop() == 3
+        lib.parse_json(nsmon.out)
+        assert os.path.exists(f"/proc/{left.pid}"), "the straggler ended with it; the test shows nothing"
+        left.end()
+
+
 # ---- filters: the same work, seen through each ----
 
 FILTER_CASES = "clone-all,unshare-uts,unshare-pid,setns-net,pidfd-three,fork,exec-plain,thread-net"
@@ -181,6 +230,22 @@ def test_timestamps(tmp_path):
 
 
 # ---- the whole machine, and -p ----
+
+
+def test_inside_a_pid_namespace(tmp_path, program):
+    """In a pid namespace of its own nsmon numbers tasks as the /proc there does, and sees no others."""
+    book = tmp_path / "book"
+    only = f"{FILTER_CASES},nested-pid,unshare-all,clone3-all,exit-kill,unshare-eperm"
+    command = [lib.DRIVER, "--book", book, "--only", only, "cases"]
+    argv = [program("unshare"), "-p", "-f", "--mount-proc", *lib.nsmon_argv("-o", "json", "--failed", command=command)]
+    run = subprocess.run(argv, stdout=subprocess.PIPE, stderr=subprocess.PIPE, timeout=lib.seconds(60), check=False)
+    assert run.returncode == 0, run.stderr.decode()
+    records = lib.parse_json(run.stdout)
+    expected = lib.Expected(lib.read_book(book), failed=True)
+    assert max(expected.births) < 200, "these are not the numbers of a new pid namespace; the test shows nothing"
+    for case in only.split(","):
+        lib.check_case(expected, records, case)
+    assert records[1]["ppid"] == 1
 
 
 @pytest.mark.quick
@@ -491,9 +556,9 @@ def test_full_disk(tmp_path, small_disk):
             nsmon.wait_started(out)
             fill(filler)
             os.truncate(filler, filler.stat().st_size // 4096 * 4096 - 8192)
-            server.order("storm 200")
+            server.order("storm 60")
             lib.wait_until(lambda: "\n" in nsmon.err, "a complaint")
-            again = server.order("storm 50")
+            again = server.order("storm 20")
             assert again
             at_full = out.read_bytes()
             filler.unlink()
@@ -509,9 +574,9 @@ def test_full_disk(tmp_path, small_disk):
     lost = [r for r in records if r["event"] == "lost"]
     assert lost, "the disk was never full; the test shows nothing"
     children = sum(len(b["children"]) for b in storms)
-    assert children == 250
+    assert children == 80
     counted = {k: sum(r["event"] == k for r in records) + sum(r[k] for r in lost) for k in ("fork", "exec", "exit", "ns")}
-    assert counted == {"fork": 251, "exec": 250, "exit": 251, "ns": 25 + 7}
+    assert counted == {"fork": 81, "exec": 80, "exit": 81, "ns": 8 + 3}
 
 
 # ---- signals ----

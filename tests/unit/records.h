@@ -86,7 +86,8 @@ static inline size_t record_fork(union record *r, uint32_t ppid, uint32_t pid, c
 {
 	record_begin(r, NSMON_FORK, sizeof(r->fork), 0);
 	record_task(&r->fork.task, ppid, pid, comm);
-	r->fork.ptid = ppid;
+	r->fork.creator_pid = ppid;
+	r->fork.creator_tid = ppid;
 	return sizeof(r->fork);
 }
 
@@ -94,7 +95,8 @@ static inline size_t record_fork_ns(union record *r, uint32_t ppid, uint32_t pid
 {
 	record_begin(r, NSMON_FORK, sizeof(r->fork_ns), NSMON_FLAG_NS);
 	record_task(&r->fork.task, ppid, pid, comm);
-	r->fork.ptid = ppid;
+	r->fork.creator_pid = ppid;
+	r->fork.creator_tid = ppid;
 	record_change(&r->fork_ns.change);
 	return sizeof(r->fork_ns);
 }

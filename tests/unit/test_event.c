@@ -80,7 +80,8 @@ static void test_fork(void **state)
 	struct event e;
 
 	(void)state;
-	record.fork.ptid = 700;
+	record.fork.creator_pid = 699;
+	record.fork.creator_tid = 700;
 	assert_int_equal(decode(&e, &record, size), 0);
 	assert_int_equal(e.kind, NSMON_FORK);
 	assert_int_equal(e.time, 1000000000);
@@ -88,7 +89,8 @@ static void test_fork(void **state)
 	assert_int_equal(e.task->pid, 858);
 	assert_int_equal(e.task->ppid, 696);
 	assert_true(e.fork.told);
-	assert_int_equal(e.fork.ptid, 700);
+	assert_int_equal(e.fork.creator_pid, 699);
+	assert_int_equal(e.fork.creator_tid, 700);
 	assert_null(e.change);
 	assert_null(e.failed);
 }

@@ -108,10 +108,19 @@ def static_busybox():
     return path
 
 
+def applet_links():
+    """Links for the programs in this machine's busybox: another architecture's cannot be asked, but has the same."""
+    names = subprocess.run([static_busybox(), "--list"], capture_output=True, text=True, check=True).stdout.split()
+    return [("bin/" + name, stat.S_IFLNK | 0o777, b"busybox") for name in names if name != "busybox"]
+
+
 def initramfs(modules, busybox):
-    """The part of the initramfs that is the same for every run of a kernel."""
-    entries = directories("bin/") + directories("modules/")
-    entries += [file_entry("init", os.path.join(HERE, "init")), file_entry("bin/busybox", busybox)]
+    """The part of the initramfs that is the same for every run of a kernel.
+
+    A guest of another architecture has busybox (given) as its user space; otherwise only `init` uses busybox.
+    """
+    entries = directories("bin/") + directories("modules/") + (applet_links() if busybox else [])
+    entries += [file_entry("init", os.path.join(HERE, "init")), file_entry("bin/busybox", busybox or static_busybox())]
     order = []
     for path in module_files(modules):
         _, mode, content = file_entry("", path)
@@ -148,8 +157,7 @@ def prepare(image, modules, busybox, directory):
     """Paths of the uncompressed kernel and its initramfs, made in `directory` unless they are there and up to date."""
     os.makedirs(directory, exist_ok=True)
     kernel, initrd, stamp = (os.path.join(directory, name) for name in ("kernel", "initrd", "stamp"))
-    busybox = busybox or static_busybox()
-    sources = [image, busybox, os.path.join(HERE, "init"), os.path.abspath(__file__)]
+    sources = [image, busybox or static_busybox(), os.path.join(HERE, "init"), os.path.abspath(__file__)]
     if modules:
         sources.append(os.path.join(modules, "modules.dep"))
     wanted = fingerprint(*sources).encode()

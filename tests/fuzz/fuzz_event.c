@@ -1,0 +1,141 @@
+// SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause
+/*
+ * Bytes -> event_decode() -> every line that both formats make of it. Whatever
+ * the bytes, a line is one line, of valid text, and fits.
+ */
+#include <stdio.h>
+#include <stdlib.h>
+
+#include "format.h"
+#include "records.h"
+#include "strict.h"
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
+
+static const struct options options = { .timestamps = true };
+static const struct kernel kernel;
+static const struct run run = { .options = &options, .kernel = &kernel, .backend = "fentry" };
+static const struct stamp stamp = { .seq = UINT64_MAX, .time = UINT64_MAX };
+static char room[LINE_MAX_BYTES + 64];
+
+#define CHECK(condition)                                                                           \
+	do {                                                                                       \
+		if (!(condition)) {                                                                \
+			fprintf(stderr, "%s:%d: %s\n", __FILE__, __LINE__, #condition);            \
+			abort();                                                                   \
+		}                                                                                  \
+	} while (0)
+
+static struct line begin(void)
+{
+	memset(room + LINE_MAX_BYTES, 'Z', sizeof(room) - LINE_MAX_BYTES);
+	return (struct line){ .at = room, .end = room + LINE_MAX_BYTES };
+}
+
+static void check(const struct line *line, bool json)
+{
+	size_t len = (size_t)(line->at - room);
+
+	CHECK(line->at > room && line->at <= line->end);
+	for (size_t i = LINE_MAX_BYTES; i < sizeof(room); i++)
+		CHECK(room[i] == 'Z');
+	CHECK(room[--len] == '\n');
+	for (size_t i = 0; i < len; i++)
+		CHECK((unsigned char)room[i] >= 0x20 && room[i] != 0x7f);
+	CHECK(strict_is_printable(room, len));
+	if (json)
+		CHECK(json_is_object(room, len));
+}
+
+static void format(const struct formatter *formatter, const struct event *event, bool json)
+{
+	struct line line = begin();
+
+	if (event->kind == NSMON_LOST) {
+		uint64_t lost[NSMON_KINDS];
+
+		memcpy(lost, event->lost->lost, sizeof(lost));
+		formatter->lost(&line, &run, &stamp, lost);
+		check(&line, json);
+		return;
+	}
+	if (event->failed)
+		formatter->failed(&line, &run, &stamp, event);
+	else if (event->kind != NSMON_NS)
+		formatter->event(&line, &run, &stamp, event);
+	if (event->failed || event->kind != NSMON_NS)
+		check(&line, json);
+	for (int type = 0; event->change && type < NSMON_NS_TYPES; type++) {
+		if (!(event->change->changed & (1U << type)))
+			continue;
+		line = begin();
+		formatter->ns(&line, &run, &stamp, event, (enum nsmon_ns_type)type);
+		check(&line, json);
+	}
+}
+
+/* From memory of its own size, aligned as the ring buffer's records are: ASan guards the end. */
+static void decode(const void *data, size_t size)
+{
+	void *copy = malloc(size ? size : 1);
+	struct event event;
+
+	CHECK(copy);
+	memcpy(copy, data, size);
+	if (event_decode(&event, copy, size) == 0) {
+		format(&text_formatter, &event, false);
+		format(&json_formatter, &event, true);
+	}
+	free(copy);
+}
+
+/* The lengths and limits that a mutation rarely hits, put right. */
+static void repair(union record *r, size_t size)
+{
+	static const size_t sizes[NSMON_KINDS][2] = {
+		[NSMON_FORK] = { sizeof(r->fork), sizeof(r->fork_ns) },
+		[NSMON_EXIT] = { sizeof(r->exit), sizeof(r->exit) },
+		[NSMON_NS] = { sizeof(r->ns), sizeof(r->failed) },
+		[NSMON_LOST] = { sizeof(r->lost), sizeof(r->lost) },
+	};
+	struct nsmon_ns_change *change = NULL;
+	int kind = r->header.kind % NSMON_KINDS;
+
+	r->header.kind = (uint16_t)kind;
+	r->header.layout = NSMON_LAYOUT;
+	r->header.size = (uint32_t)size;
+	if (kind == NSMON_EXEC && size > sizeof(r->exec)) {
+		size_t text = size - sizeof(r->exec);
+
+		r->exec.filename_len = (uint16_t)(1 + r->exec.filename_len % text);
+		r->exec.args_len = (uint16_t)(text - r->exec.filename_len);
+	} else if (kind == NSMON_FORK) {
+		r->header.size = (uint32_t)sizes[kind][!!(r->header.flags & NSMON_FLAG_NS)];
+		change = &r->fork_ns.change;
+	} else {
+		r->header.size = (uint32_t)sizes[kind][!!(r->header.flags & NSMON_FLAG_FAILED)];
+		change = &r->ns.change;
+		if (r->header.flags & NSMON_FLAG_FAILED)
+			r->failed.reason = 1 + r->failed.reason % (NSMON_REASONS - 1);
+	}
+	if (!change || kind == NSMON_EXIT || kind == NSMON_LOST ||
+	    (kind == NSMON_NS && (r->header.flags & NSMON_FLAG_FAILED)))
+		return;
+	change->changed &= NSMON_NS_ALL;
+	for (int i = 0; i < NSMON_NS_TYPES; i++)
+		change->reason[i] = (uint8_t)(1 + change->reason[i] % (NSMON_REASONS - 1));
+}
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
+{
+	static union record record;
+
+	decode(data, size);
+	if (size < sizeof(record.header) || size > sizeof(record))
+		return 0;
+	memset(&record, 0, sizeof(struct nsmon_fork_ns));
+	memcpy(&record, data, size);
+	repair(&record, size);
+	decode(&record, size > record.header.size ? size : record.header.size);
+	return 0;
+}

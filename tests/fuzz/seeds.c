@@ -1,0 +1,73 @@
+// SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause
+/* seeds FOLDER: the corpus that the fuzzers begin with: one valid record of each shape, some words. */
+#include <stdio.h>
+#include <stdlib.h>
+
+#include "records.h"
+
+static union record record;
+static const char *folder;
+
+static void save(const char *target, const char *name, const void *bytes, size_t size)
+{
+	char path[4096];
+	FILE *file;
+
+	snprintf(path, sizeof(path), "%s/%s/%s", folder, target, name);
+	file = fopen(path, "we");
+	if (!file || fwrite(bytes, 1, size, file) != size || fclose(file)) {
+		perror(path);
+		exit(1);
+	}
+}
+
+static void save_words(const char *name, const char *words)
+{
+	save("options", name, words, strlen(words));
+}
+
+int main(int argc, char **argv)
+{
+	static const char bidi[] = "\xe2\x80\xae\0\xe2\x81\xa6\0\xd8\x9c\0\xe2\x80\xa8";
+	static char large[2 * NSMON_TEXT_MAX];
+	static const char args[] = "sh\0-c\0echo \"\x1b[m\xff\xc3\xa9\xc2\x9b\n\"\0";
+	size_t size;
+
+	if (argc != 2)
+		return 2;
+	folder = argv[1];
+	save("event", "fork", &record, record_fork(&record, 696, 858, "sh"));
+	size = record_fork_ns(&record, 696, 858, "a b=c");
+	for (int type = 0; type < NSMON_NS_TYPES; type++)
+		record_changed(&record.fork_ns.change, (enum nsmon_ns_type)type, 4026532142U,
+			       type % 2 ? NSMON_REASON_CLONE : NSMON_REASON_FORK);
+	save("event", "fork-ns", &record, size);
+	save("event", "exec", &record,
+	     record_exec(&record, 858, "\n\"\\", "/bin/\xff", args, sizeof(args)));
+	save("event", "exec-empty", &record, record_exec(&record, 858, "", "", "", 0));
+	save("event", "exec-bidi", &record,
+	     record_exec(&record, 858, "x", "/bin/x", bidi, sizeof(bidi)));
+	memset(large, 1, sizeof(large));
+	save("event", "exec-large", &record,
+	     record_exec(&record, 858, "\x02", "/", large, NSMON_TEXT_MAX - 2));
+	save("event", "exec-too-large", &record,
+	     record_exec(&record, 858, "\x02", "/", large, sizeof(large) - 512));
+	save("event", "exit", &record, record_exit(&record, 858, "ls", 0x8b));
+	size = record_ns(&record, 858, "unshare");
+	record_changed(&record.ns.change, NSMON_NS_NET, 4026532142U, NSMON_REASON_UNSHARE);
+	record.ns.change.old.id[NSMON_NS_NET] = 3;
+	record.ns.change.now.id[NSMON_NS_NET] = 71;
+	save("event", "ns", &record, size);
+	save("event", "failed", &record,
+	     record_failed(&record, 858, "x", NSMON_REASON_CLONE, 1, 0x10000000));
+	save("event", "lost", &record, record_lost(&record, 1, 2, 3, 4));
+
+	save_words("size", "8M");
+	save_words("size-large", "1073741824");
+	save_words("pid", "4194304");
+	save_words("kinds", "fork,exec,exit,ns");
+	save_words("types", "mnt,uts,ipc,net,pid,pid_for_children,user,cgroup,time,"
+			    "time_for_children");
+	save_words("reasons", "clone,unshare,setns,exec,fork,kernel");
+	return 0;
+}

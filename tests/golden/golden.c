@@ -1,0 +1,432 @@
+// SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause
+/*
+ * golden text|json < FILE.in: reads records written for people, packs them as
+ * the BPF programs do, and runs them through the stream to standard output.
+ *
+ * A line is a kind and its fields, as name=value; '#' begins a comment. Values
+ * are numbers or, for strings, bytes with \n, \t, \", \\ and \xHH, in quotes
+ * where they hold a space or a '#'. Kinds, and the fields that have no other name in
+ * src/nsmon.h:
+ *
+ *   task   fields of every task from here on: pid tid ppid vpid start_ns
+ *          cgroup_id uid gid comm. pid=N also sets tid and vpid.
+ *   fork   ptid, creator (default: ppid), and for each changed namespace
+ *          ns.TYPE=OLD:NEW:REASON and, for its ids, id.TYPE=OLD:NEW; no_fork
+ *   exec   filename, arg (again for each; bytes=... in place of them), old_tid, truncated
+ *   exit   status, duration_ns
+ *   ns     ns.TYPE and id.TYPE, as for a fork
+ *   failed reason flags error
+ *   lost   fork exec exit ns, the totals
+ *   kernel_lost   the same, told when the ring buffer is empty
+ *   option threads|failed|timestamps|types|pid|command, before start
+ *   start, stop (switches, switches_known)
+ *
+ * Every kind takes at=, nanoseconds since boot. The machine booted at
+ * 2026-11-23T16:00:00Z; records without at= follow each other by 1 us.
+ */
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+
+#include "nsmon.h"
+#include "stream.h"
+
+/* 2026-11-23T16:00:00Z */
+#define BOOT_NS 1795449600000000000ULL
+
+static union {
+	struct nsmon_header header;
+	struct nsmon_fork fork;
+	struct nsmon_fork_ns fork_ns;
+	struct nsmon_exec exec;
+	struct nsmon_exit exit;
+	struct nsmon_ns ns;
+	struct nsmon_failed failed;
+	struct nsmon_lost lost;
+	unsigned char bytes[sizeof(struct nsmon_exec) + NSMON_TEXT_MAX];
+} record;
+
+static struct nsmon_task task;
+static struct stream stream;
+static struct options options = {
+	.events = 1 << NSMON_FORK | 1 << NSMON_EXEC | 1 << NSMON_EXIT | 1 << NSMON_NS,
+	.types = NSMON_NS_ALL,
+	.reasons = (1 << NSMON_REASONS) - 2,
+};
+static struct kernel kernel = {
+	.uname = { .release = "6.12.48-golden", .machine = "x86_64", .nodename = "golden" },
+	.boot_id = "6f1d1f3a-0000-4000-8000-0123456789ab",
+};
+static struct run run = { .options = &options, .kernel = &kernel, .backend = "fentry" };
+static volatile sig_atomic_t stop;
+static uint64_t now = 1000000000;
+static unsigned int line_number;
+static char *words[256];
+static size_t word_count;
+
+__attribute__((noreturn)) static void fail(const char *what, const char *where)
+{
+	fprintf(stderr, "golden: line %u: %s: %s\n", line_number, what, where);
+	exit(2);
+}
+
+/* Splits at spaces that are not in quotes, and undoes the escapes. */
+static void split(char *p)
+{
+	word_count = 0;
+	for (;;) {
+		bool quoted = false;
+		char *to;
+
+		p += strspn(p, " \t\n");
+		if (!*p || *p == '#')
+			return;
+		if (word_count == sizeof(words) / sizeof(*words))
+			fail("too many words", p);
+		words[word_count++] = to = p;
+		for (; *p && (quoted || !strchr(" \t\n", *p)); p++) {
+			unsigned int byte;
+
+			if (*p == '"') {
+				quoted = !quoted;
+				continue;
+			}
+			if (*p != '\\') {
+				*to++ = *p;
+				continue;
+			}
+			p++;
+			if (*p == 'n') {
+				*to++ = '\n';
+			} else if (*p == 't') {
+				*to++ = '\t';
+			} else if (*p == 'x' && sscanf(p + 1, "%2x", &byte) == 1) {
+				*to++ = (char)byte;
+				p += 2;
+			} else {
+				*to++ = *p;
+			}
+		}
+		if (*p)
+			p++;
+		*to = 0;
+	}
+}
+
+/* The value of word i where it is name=value; NULL else. */
+static const char *value_of(size_t i, const char *name)
+{
+	size_t len = strlen(name);
+
+	return strncmp(words[i], name, len) == 0 && words[i][len] == '=' ? words[i] + len + 1 :
+									  NULL;
+}
+
+static const char *field(const char *name)
+{
+	for (size_t i = 1; i < word_count; i++)
+		if (value_of(i, name))
+			return value_of(i, name);
+	return NULL;
+}
+
+static bool has_flag(const char *name)
+{
+	for (size_t i = 1; i < word_count; i++)
+		if (strcmp(words[i], name) == 0)
+			return true;
+	return false;
+}
+
+static uint64_t number(const char *text)
+{
+	char *end;
+	uint64_t n;
+
+	errno = 0;
+	n = strtoull(text, &end, 0);
+	if (errno || end == text || *end)
+		fail("this is no number", text);
+	return n;
+}
+
+static uint64_t number_field(const char *name, uint64_t otherwise)
+{
+	const char *text = field(name);
+
+	return text ? number(text) : otherwise;
+}
+
+static void read_task(struct nsmon_task *t)
+{
+	const char *comm = field("comm");
+
+	if (field("pid"))
+		t->pid = t->tid = t->vpid = (uint32_t)number_field("pid", 0);
+	t->tid = (uint32_t)number_field("tid", t->tid);
+	t->ppid = (uint32_t)number_field("ppid", t->ppid);
+	t->vpid = (uint32_t)number_field("vpid", t->vpid);
+	t->uid = (uint32_t)number_field("uid", t->uid);
+	t->gid = (uint32_t)number_field("gid", t->gid);
+	t->start_ns = number_field("start_ns", t->start_ns);
+	t->cgroup_id = number_field("cgroup_id", t->cgroup_id);
+	if (comm) {
+		memset(t->comm, 0, sizeof(t->comm));
+		memcpy(t->comm, comm, strnlen(comm, sizeof(t->comm)));
+	}
+}
+
+static void begin(enum nsmon_kind kind, unsigned int flags)
+{
+	static uint64_t seq;
+
+	memset(&record, 0, sizeof(record));
+	record.header = (struct nsmon_header){
+		.kind = (uint16_t)kind,
+		.flags = (uint16_t)flags,
+		.time = now,
+		.seq = ++seq,
+		.layout = NSMON_LAYOUT,
+	};
+}
+
+static int give(size_t size)
+{
+	record.header.size = (uint32_t)size;
+	return stream_record(&stream, &record, size);
+}
+
+/* "OLD:NEW:REASON" or, for ids, "OLD:NEW". */
+static void read_changed(struct nsmon_ns_change *change, int type, const char *text)
+{
+	unsigned long long old, new;
+	char reason[16];
+	int i;
+
+	if (sscanf(text, "%llu:%llu:%15s", &old, &new, reason) != 3)
+		fail("this is not OLD:NEW:REASON", text);
+	i = name_index(reason_names, NSMON_REASONS, reason, strlen(reason));
+	if (i < 0)
+		fail("there is no such reason", reason);
+	change->old.inum[type] = (uint32_t)old;
+	change->now.inum[type] = (uint32_t)new;
+	change->changed |= 1U << type;
+	change->reason[type] = (uint8_t)i;
+}
+
+static bool read_change(struct nsmon_ns_change *change)
+{
+	for (int type = 0; type < NSMON_NS_TYPES; type++) {
+		unsigned long long old, new;
+		const char *text;
+		char name[32];
+
+		snprintf(name, sizeof(name), "ns.%s", ns_type_names[type]);
+		text = field(name);
+		if (text)
+			read_changed(change, type, text);
+		snprintf(name, sizeof(name), "id.%s", ns_type_names[type]);
+		text = field(name);
+		if (!text)
+			continue;
+		if (sscanf(text, "%llu:%llu", &old, &new) != 2)
+			fail("this is not OLD:NEW", text);
+		change->old.id[type] = old;
+		change->now.id[type] = new;
+	}
+	return change->changed;
+}
+
+static int give_fork(void)
+{
+	bool change;
+
+	begin(NSMON_FORK, 0);
+	record.fork.task = task;
+	read_task(&record.fork.task);
+	record.fork.creator_pid = (uint32_t)number_field("creator", record.fork.task.ppid);
+	record.fork.creator_tid = (uint32_t)number_field("ptid", record.fork.creator_pid);
+	change = read_change(&record.fork_ns.change);
+	record.header.flags = (uint16_t)((change ? NSMON_FLAG_NS : 0) |
+					 (has_flag("no_fork") ? NSMON_FLAG_NO_FORK : 0));
+	return give(change ? sizeof(record.fork_ns) : sizeof(record.fork));
+}
+
+static size_t append(size_t at, const char *text, size_t len)
+{
+	if (at + len > NSMON_TEXT_MAX)
+		fail("this is too long", text);
+	memcpy(record.exec.text + at, text, len);
+	return at + len;
+}
+
+static int give_exec(void)
+{
+	const char *filename = field("filename");
+	size_t len;
+
+	begin(NSMON_EXEC, has_flag("truncated") ? NSMON_FLAG_TRUNCATED : 0);
+	record.exec.task = task;
+	read_task(&record.exec.task);
+	record.exec.old_tid = (uint32_t)number_field("old_tid", 0);
+	len = append(0, filename ? filename : "", strlen(filename ? filename : "") + 1);
+	record.exec.filename_len = (uint16_t)len;
+	for (size_t i = 1; i < word_count; i++) {
+		const char *arg = value_of(i, "arg");
+
+		if (arg)
+			len = append(len, arg, strlen(arg) + 1);
+		arg = value_of(i, "bytes"); /* without the NUL behind them */
+		if (arg)
+			len = append(len, arg, strlen(arg));
+	}
+	record.exec.args_len = (uint16_t)(len - record.exec.filename_len);
+	return give(sizeof(record.exec) + len);
+}
+
+static int give_exit(void)
+{
+	begin(NSMON_EXIT, 0);
+	record.exit.task = task;
+	read_task(&record.exit.task);
+	record.exit.status = (uint32_t)number_field("status", 0);
+	record.exit.duration_ns = number_field("duration_ns", 0);
+	return give(sizeof(record.exit));
+}
+
+static int give_ns(void)
+{
+	begin(NSMON_NS, 0);
+	record.ns.task = task;
+	read_task(&record.ns.task);
+	read_change(&record.ns.change);
+	return give(sizeof(record.ns));
+}
+
+static int give_failed(void)
+{
+	const char *reason = field("reason");
+	int i = name_index(reason_names, NSMON_REASONS, reason ? reason : "",
+			   reason ? strlen(reason) : 0);
+
+	if (i < 0)
+		fail("there is no such reason", reason ? reason : "none");
+	begin(NSMON_NS, NSMON_FLAG_FAILED);
+	record.failed.task = task;
+	read_task(&record.failed.task);
+	record.failed.reason = (uint32_t)i;
+	record.failed.flags = number_field("flags", 0);
+	record.failed.error = (uint32_t)number_field("error", 0);
+	return give(sizeof(record.failed));
+}
+
+static void read_lost(uint64_t lost[NSMON_KINDS])
+{
+	for (int kind = NSMON_FORK; kind <= NSMON_NS; kind++)
+		lost[kind] = number_field(kind_names[kind], 0);
+}
+
+static int give_lost(void)
+{
+	uint64_t lost[NSMON_KINDS] = { 0 };
+
+	begin(NSMON_LOST, 0);
+	read_lost(lost);
+	memcpy(record.lost.lost, lost, sizeof(lost));
+	return give(sizeof(record.lost));
+}
+
+/* In place of libc's: the machine's clocks stand at `now`, so that output can be compared. */
+int clock_gettime(clockid_t clock, struct timespec *ts)
+{
+	uint64_t ns = clock == CLOCK_REALTIME ? BOOT_NS + now : now;
+
+	ts->tv_sec = (time_t)(ns / 1000000000);
+	ts->tv_nsec = (long)(ns % 1000000000);
+	return 0;
+}
+
+static void set_option(void)
+{
+	static char *command[256];
+	size_t args = 0;
+
+	options.threads |= has_flag("threads");
+	options.failed |= has_flag("failed");
+	options.timestamps |= has_flag("timestamps");
+	options.types = (uint32_t)number_field("types", options.types);
+	for (size_t i = 1; i < word_count; i++) {
+		if (value_of(i, "pid"))
+			options.pids[options.pid_count++] = (pid_t)number(value_of(i, "pid"));
+		if (value_of(i, "command"))
+			command[args++] = strdup(value_of(i, "command"));
+	}
+	if (args)
+		options.command = command;
+}
+
+static int give_stop(void)
+{
+	stream.totals.has_switches = field("switches") != NULL;
+	stream.totals.switches = number_field("switches", 0);
+	stream.totals.switches_known = number_field("switches_known", 0);
+	return stream_stop(&stream);
+}
+
+static int obey(void)
+{
+	static const struct {
+		const char *name;
+		int (*give)(void);
+	} kinds[] = { { "fork", give_fork },	 { "exec", give_exec }, { "exit", give_exit },
+		      { "ns", give_ns },	 { "failed", give_failed }, { "lost", give_lost } };
+	uint64_t lost[NSMON_KINDS] = { 0 };
+
+	now = number_field("at", now + 1000);
+	for (size_t i = 0; i < sizeof(kinds) / sizeof(*kinds); i++)
+		if (strcmp(words[0], kinds[i].name) == 0)
+			return kinds[i].give();
+	if (strcmp(words[0], "task") == 0) {
+		read_task(&task);
+	} else if (strcmp(words[0], "option") == 0) {
+		set_option();
+	} else if (strcmp(words[0], "start") == 0) {
+		return stream_start(&stream);
+	} else if (strcmp(words[0], "stop") == 0) {
+		return give_stop();
+	} else if (strcmp(words[0], "kernel_lost") == 0) {
+		read_lost(lost);
+		return stream_kernel_lost(&stream, lost);
+	} else {
+		fail("there is no such kind", words[0]);
+	}
+	return 0;
+}
+
+int main(int argc, char **argv)
+{
+	static char line[65536];
+	struct output *output;
+	int err = 0;
+
+	if (argc != 2 || (strcmp(argv[1], "text") && strcmp(argv[1], "json"))) {
+		fprintf(stderr, "usage: golden text|json < FILE.in\n");
+		return 2;
+	}
+	if (output_open(&output, NULL))
+		return 1;
+	stream_init(&stream, strcmp(argv[1], "json") ? &text_formatter : &json_formatter, &run,
+		    output, &stop);
+	while (!err && fgets(line, sizeof(line), stdin)) {
+		line_number++;
+		split(line);
+		if (word_count)
+			err = obey();
+	}
+	if (!err)
+		err = stream_flush(&stream);
+	output_close(output);
+	return err ? 1 : 0;
+}

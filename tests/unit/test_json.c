@@ -1,0 +1,507 @@
+// SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause
+/* json.c: each record is one JSON object, with the members of the contract and no others. */
+#include <errno.h>
+#include <inttypes.h>
+#include <setjmp.h>
+#include <signal.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+#include "format.h"
+#include "records.h"
+#include "schema.h"
+#include "strict.h"
+#include "version.h"
+
+static union record record;
+static struct options options;
+static struct kernel kernel;
+static const struct run run = { .options = &options, .kernel = &kernel, .backend = "kprobe" };
+/* 2026-11-23T16:24:00.123456789Z */
+static const struct stamp stamp = { .seq = 7, .time = 1795451040123456789 };
+static char room[LINE_MAX_BYTES + 1];
+static size_t len; /* of the object in room, without its newline */
+
+static int set_up(void **state)
+{
+	(void)state;
+	options = (struct options){
+		.events = 1 << NSMON_FORK | 1 << NSMON_EXEC | 1 << NSMON_EXIT | 1 << NSMON_NS,
+		.types = NSMON_NS_ALL,
+		.reasons = 0x7e,
+	};
+	kernel = (struct kernel){ 0 };
+	strcpy(kernel.uname.release, "6.12.1-test");
+	strcpy(kernel.uname.machine, "x86_64");
+	strcpy(kernel.uname.nodename, "box");
+	strcpy(kernel.boot_id, "01234567-89ab-cdef-0123-456789abcdef");
+	return 0;
+}
+
+static struct line begin(void)
+{
+	return (struct line){ .at = room, .end = room + LINE_MAX_BYTES };
+}
+
+static void end(struct line *line)
+{
+	assert_true(line->at > room && line->at[-1] == '\n');
+	len = (size_t)(line->at - room) - 1;
+	room[len] = 0;
+	assert_true(strict_is_printable(room, len));
+	if (!json_is_object(room, len))
+		fail_msg("this is no JSON object: %s", room);
+}
+
+static void format(size_t size, int type)
+{
+	struct line line = begin();
+	struct event event;
+
+	assert_int_equal(event_decode(&event, &record, size), 0);
+	if (type >= 0)
+		json_formatter.ns(&line, &run, &stamp, &event, (enum nsmon_ns_type)type);
+	else if (event.failed)
+		json_formatter.failed(&line, &run, &stamp, &event);
+	else
+		json_formatter.event(&line, &run, &stamp, &event);
+	end(&line);
+}
+
+/* The object has this member once, with this value (its JSON text). */
+static void has(const char *name, const char *expected)
+{
+	const char *value;
+	size_t value_len;
+
+	if (json_member(room, len, name, &value, &value_len) != 1)
+		fail_msg("%s is not there once: %s", name, room);
+	if (value_len != strlen(expected) || memcmp(value, expected, value_len))
+		fail_msg("%s is %.*s, not %s", name, (int)value_len, value, expected);
+}
+
+static void has_number(const char *name, uint64_t expected)
+{
+	char text[32];
+
+	snprintf(text, sizeof(text), "%" PRIu64, expected);
+	has(name, text);
+}
+
+static void lacks(const char *name)
+{
+	const char *value;
+	size_t value_len;
+
+	if (json_member(room, len, name, &value, &value_len))
+		fail_msg("%s is there: %s", name, room);
+}
+
+static int member_count(void)
+{
+	const char *p = room + 1;
+	int n = 0;
+
+	while (p && *p == '"') {
+		p = json_string(p, room + len, NULL, NULL);
+		p = json_value(p + 1, room + len, 0);
+		n++;
+		if (*p == ',')
+			p++;
+	}
+	return n;
+}
+
+/* The members that every task record has, and `more` of its own. */
+static void has_task(const char *event, uint32_t ppid, uint32_t pid, const char *comm, int more)
+{
+	char text[64];
+
+	snprintf(text, sizeof(text), "\"%s\"", event);
+	has("time", "\"2026-11-23T16:24:00.123456789Z\"");
+	has_number("seq", 7);
+	has("event", text);
+	has_number("pid", pid);
+	has_number("ppid", ppid);
+	snprintf(text, sizeof(text), "\"%s\"", comm);
+	has("comm", text);
+	has_number("vpid", pid);
+	has_number("start_ns", 91003000000);
+	has_number("uid", 1000);
+	has_number("gid", 100);
+	has_number("cgroup_id", 1);
+	has_number("tid", pid);
+	assert_int_equal(member_count(), 12 + more);
+	assert_memory_equal(room, "{\"time\":", 8);
+}
+
+static void test_fork(void **state)
+{
+	size_t size = record_fork(&record, 696, 858, "sh");
+
+	(void)state;
+	record.fork.creator_tid = 700;
+	record.fork.task.ppid = 1; /* CLONE_PARENT */
+	format(size, -1);
+	has_task("fork", 696, 858, "sh", 1);
+	has_number("ptid", 700);
+}
+
+static void test_exec(void **state)
+{
+	size_t size = record_exec(&record, 858, "ls", "/bin/ls", "ls\0-l\0", 6);
+
+	(void)state;
+	format(size, -1);
+	has_task("exec", 1, 858, "ls", 2);
+	has("filename", "\"/bin/ls\"");
+	has("args", "[\"ls\",\"-l\"]");
+	record.exec.old_tid = 860;
+	record.header.flags = NSMON_FLAG_TRUNCATED;
+	format(size, -1);
+	has_task("exec", 1, 858, "ls", 4);
+	has("args_truncated", "true");
+	has_number("old_tid", 860);
+	format(record_exec(&record, 858, "ls", "", "", 0), -1);
+	has("filename", "\"\"");
+	has("args", "[]");
+	format(record_exec(&record, 858, "ls", "x", "\0\0", 2), -1);
+	has("args", "[\"\",\"\"]");
+	format(record_exec(&record, 858, "ls", "x", "a\0b", 3), -1);
+	has("args", "[\"a\",\"b\"]");
+}
+
+static void test_exit(void **state)
+{
+	(void)state;
+	format(record_exit(&record, 858, "ls", 3 << 8), -1);
+	has_task("exit", 1, 858, "ls", 2);
+	has_number("code", 3);
+	has_number("duration_ns", 1500000);
+	format(record_exit(&record, 858, "ls", 0), -1);
+	has_number("code", 0); /* a number, not an absent one */
+	format(record_exit(&record, 858, "ls", SIGTERM), -1);
+	has_task("exit", 1, 858, "ls", 2);
+	has_number("signal", SIGTERM);
+	lacks("code");
+	lacks("core");
+	format(record_exit(&record, 858, "ls", SIGABRT | 0x80), -1);
+	has_task("exit", 1, 858, "ls", 3);
+	has_number("signal", SIGABRT);
+	has("core", "true");
+}
+
+static void test_ns(void **state)
+{
+	size_t size = record_ns(&record, 858, "unshare");
+
+	(void)state;
+	record_changed(&record.ns.change, NSMON_NS_NET, 4026532142U, NSMON_REASON_UNSHARE);
+	format(size, NSMON_NS_NET);
+	has_task("ns", 1, 858, "unshare", 4);
+	has("type", "\"net\"");
+	has("reason", "\"unshare\"");
+	has_number("old_inum", 4026531840U);
+	has_number("inum", 4026532142U);
+	/* Ids where the kernel has them: both, or the one that it knows. */
+	record.ns.change.old.id[NSMON_NS_NET] = 3;
+	record.ns.change.now.id[NSMON_NS_NET] = UINT64_MAX;
+	format(size, NSMON_NS_NET);
+	has_task("ns", 1, 858, "unshare", 6);
+	has_number("old_ns_id", 3);
+	has_number("ns_id", UINT64_MAX);
+}
+
+static void test_every_type_and_reason(void **state)
+{
+	(void)state;
+	for (int type = 0; type < NSMON_NS_TYPES; type++) {
+		for (int reason = 1; reason < NSMON_REASONS; reason++) {
+			size_t size = record_ns(&record, 858, "x");
+			char text[32];
+
+			record_changed(&record.ns.change, (enum nsmon_ns_type)type, 4026532142U,
+				       (enum nsmon_reason)reason);
+			format(size, type);
+			snprintf(text, sizeof(text), "\"%s\"", ns_type_names[type]);
+			has("type", text);
+			snprintf(text, sizeof(text), "\"%s\"", reason_names[reason]);
+			has("reason", text);
+		}
+	}
+}
+
+/* Numbers are numbers, up to the last one. */
+static void test_large_numbers(void **state)
+{
+	size_t size = record_exit(&record, 4194304, "x", 0);
+
+	(void)state;
+	record.exit.task.start_ns = UINT64_MAX;
+	record.exit.task.cgroup_id = UINT64_MAX - 1;
+	record.exit.task.uid = UINT32_MAX;
+	record.exit.task.gid = UINT32_MAX - 1;
+	record.exit.task.ppid = 0;
+	record.exit.duration_ns = INT64_MAX;
+	format(size, -1);
+	has_number("start_ns", UINT64_MAX);
+	has_number("cgroup_id", UINT64_MAX - 1);
+	has_number("uid", UINT32_MAX);
+	has_number("gid", UINT32_MAX - 1);
+	has_number("ppid", 0);
+	has_number("duration_ns", INT64_MAX);
+}
+
+static void test_failed(void **state)
+{
+	(void)state;
+	format(record_failed(&record, 858, "unshare", NSMON_REASON_SETNS, EINVAL, 0x40000000), -1);
+	has_task("ns", 1, 858, "unshare", 4);
+	has("reason", "\"setns\"");
+	has_number("errno", EINVAL);
+	has("error", "\"EINVAL\"");
+	has_number("flags", 0x40000000);
+	lacks("type");
+	lacks("inum");
+	format(record_failed(&record, 858, "x", NSMON_REASON_CLONE, 4000, UINT64_MAX), -1);
+	has_task("ns", 1, 858, "x", 3); /* 4000 has no name: absent */
+	has_number("flags", UINT64_MAX);
+}
+
+static void test_lost(void **state)
+{
+	static const uint64_t lost[NSMON_KINDS] = {
+		[NSMON_FORK] = 1, [NSMON_EXEC] = 20, [NSMON_EXIT] = 300, [NSMON_NS] = 4000
+	};
+	struct line line = begin();
+
+	(void)state;
+	json_formatter.lost(&line, &run, &stamp, lost);
+	end(&line);
+	assert_string_equal(room, "{\"time\":\"2026-11-23T16:24:00.123456789Z\",\"seq\":7,"
+				  "\"event\":\"lost\",\"count\":4321,\"fork\":1,\"exec\":20,"
+				  "\"exit\":300,\"ns\":4000}");
+}
+
+static void start(void)
+{
+	struct line line = begin();
+
+	json_formatter.start(&line, &run, &stamp);
+	end(&line);
+}
+
+static void test_start(void **state)
+{
+	(void)state;
+	start();
+	has("event", "\"start\"");
+	has("version", "\"" NSMON_VERSION "\"");
+	has_number("schema", NSMON_SCHEMA);
+	has("backend", "\"kprobe\"");
+	has("kernel", "\"6.12.1-test\"");
+	has("arch", "\"x86_64\"");
+	has("host", "\"box\"");
+	has("boot_id", "\"01234567-89ab-cdef-0123-456789abcdef\"");
+	has("filters", "{\"events\":[\"fork\",\"exec\",\"exit\",\"ns\"],"
+		       "\"types\":[\"mnt\",\"uts\",\"ipc\",\"net\",\"pid\",\"pid_for_children\","
+		       "\"user\",\"cgroup\",\"time\",\"time_for_children\"],"
+		       "\"reasons\":[\"clone\",\"unshare\",\"setns\",\"exec\",\"fork\",\"kernel\"]}");
+	assert_int_equal(member_count(), 11);
+	kernel.boot_id[0] = 0;
+	start();
+	lacks("boot_id");
+}
+
+static void test_filters(void **state)
+{
+	char *command[] = { "sh", "-c", "echo \"\xff\"\n", "", NULL };
+
+	(void)state;
+	options.events = 1 << NSMON_NS;
+	options.types = 1 << NSMON_NS_NET;
+	options.reasons = 1 << NSMON_REASON_SETNS;
+	options.pids[0] = 1;
+	options.pids[1] = 4194304;
+	options.pid_count = 2;
+	options.threads = true;
+	options.failed = true;
+	start();
+	has("filters", "{\"events\":[\"ns\"],\"types\":[\"net\"],\"reasons\":[\"setns\"],"
+		       "\"pids\":[1,4194304],\"threads\":true,\"failed\":true}");
+	lacks("raw");
+	options.pid_count = 0;
+	options.command = command;
+	options.threads = options.failed = false;
+	start();
+	has("filters", "{\"events\":[\"ns\"],\"types\":[\"net\"],\"reasons\":[\"setns\"],"
+		       "\"command\":[\"sh\",\"-c\",\"echo \\\"\xef\xbf\xbd\\\"\\n\",\"\"]}");
+	has("raw", "true");
+}
+
+/* Everything at its longest: still one whole line. */
+static void test_longest_start(void **state)
+{
+	static char argument[131072];
+	char *command[] = { argument, argument, NULL };
+	static char *empty[20000];
+
+	(void)state;
+	memset(argument, 1, sizeof(argument) - 1);
+	for (size_t i = 0; i < PIDS_MAX; i++)
+		options.pids[i] = 4194304 - (int)i;
+	options.pid_count = PIDS_MAX;
+	options.threads = options.failed = true;
+	memset(kernel.uname.release, 1, sizeof(kernel.uname.release) - 1);
+	memset(kernel.uname.machine, 1, sizeof(kernel.uname.machine) - 1);
+	memset(kernel.uname.nodename, 1, sizeof(kernel.uname.nodename) - 1);
+	options.command = command;
+	start();
+	has("boot_id", "\"01234567-89ab-cdef-0123-456789abcdef\"");
+	for (size_t i = 0; i + 1 < sizeof(empty) / sizeof(*empty); i++)
+		empty[i] = "";
+	options.command = empty;
+	start();
+	has("boot_id", "\"01234567-89ab-cdef-0123-456789abcdef\"");
+}
+
+static void test_stop(void **state)
+{
+	struct totals totals = { .written = { [NSMON_FORK] = 1, [NSMON_EXEC] = 2, [NSMON_EXIT] = 3,
+					      [NSMON_NS] = 4, [NSMON_LOST] = 99 },
+				 .lost = 5 };
+	struct line line = begin();
+
+	(void)state;
+	json_formatter.stop(&line, &run, &stamp, &totals);
+	end(&line);
+	assert_string_equal(room, "{\"time\":\"2026-11-23T16:24:00.123456789Z\",\"seq\":7,"
+				  "\"event\":\"stop\",\"fork\":1,\"exec\":2,\"exit\":3,\"ns\":4,"
+				  "\"lost\":5}");
+	totals.has_switches = true;
+	totals.switches = 6;
+	totals.switches_known = 0;
+	line = begin();
+	json_formatter.stop(&line, &run, &stamp, &totals);
+	end(&line);
+	has_number("switches", 6);
+	has_number("switches_known", 0);
+}
+
+static void hostile(const char *bytes, const char *expected, bool raw)
+{
+	char text[128];
+
+	format(record_exit(&record, 858, bytes, 0), -1);
+	has("comm", expected);
+	if (raw)
+		has("raw", "true");
+	else
+		lacks("raw");
+	/* The same as a file name and as an argument. */
+	format(record_exec(&record, 858, "x", bytes, bytes, strlen(bytes) + 1), -1);
+	has("filename", expected);
+	snprintf(text, sizeof(text), "[%s]", expected);
+	has("args", text);
+	if (raw)
+		has("raw", "true");
+	else
+		lacks("raw");
+}
+
+static void test_hostile_strings(void **state)
+{
+	(void)state;
+	hostile("a b=c", "\"a b=c\"", false);
+	hostile("x\",\"pid\":1,\"", "\"x\\\",\\\"pid\\\":1,\\\"\"", false);
+	hostile("a\n{}", "\"a\\n{}\"", false);
+	hostile("\033[2J", "\"\\u001b[2J\"", false);
+	hostile("back\\", "\"back\\\\\"", false);
+	hostile("\xc3\xa9", "\"\xc3\xa9\"", false);
+	hostile("\xc2\x9b" "0m", "\"\\u009b0m\"", false);
+	hostile("\xff", "\"\xef\xbf\xbd\"", true);
+	hostile("caf\xc3", "\"caf\xef\xbf\xbd\"", true);
+	hostile("\xed\xa0\x80", "\"\xef\xbf\xbd\xef\xbf\xbd\xef\xbf\xbd\"", true);
+	/* Cut in the middle of a character, as prctl() does. */
+	hostile("abcdefghijklmn\xc3", "\"abcdefghijklmn\xef\xbf\xbd\"", true);
+}
+
+static void test_longest_line(void **state)
+{
+	static char args[NSMON_TEXT_MAX];
+	/* The last: as many arguments as there can be, and the same with one byte each. */
+	static const struct {
+		const char *bytes;
+		size_t len;
+	} fill[] = { { "\x01", 1 },	{ "\xff", 1 },	   { "\"", 1 }, { "\xc2\x9b", 2 },
+		     { "\xe2\x80\xae", 3 }, { "\0", 1 },	   { "\x01\0", 2 } };
+
+	(void)state;
+	for (size_t n = 0; n < sizeof(fill) / sizeof(*fill); n++) {
+		size_t size;
+
+		for (size_t i = 0; i < sizeof(args); i++)
+			args[i] = fill[n].bytes[i % fill[n].len];
+		size = record_exec(&record, 4194304, "\x01\x01\x01\x01\x01\x01\x01\x01", "", args,
+				   sizeof(args) - 1);
+		record.exec.old_tid = 4194302;
+		record.header.flags = NSMON_FLAG_TRUNCATED;
+		record.exec.task.start_ns = record.exec.task.cgroup_id = UINT64_MAX;
+		format(size, -1);
+		has_number("old_tid", 4194302);
+		has("args_truncated", "true");
+	}
+}
+
+/* Every member that is written is in the schema that `nsmon --schema` prints. */
+static void test_schema_names_the_members(void **state)
+{
+	static const char *const names[] = {
+		"time", "seq", "event", "pid", "tid", "ppid", "vpid", "start_ns", "comm", "uid",
+		"gid", "cgroup_id", "ptid", "filename", "args", "args_truncated", "old_tid", "code",
+		"signal", "core", "duration_ns", "type", "reason", "old_inum", "inum", "old_ns_id",
+		"ns_id", "errno", "error", "flags", "count", "fork", "exec", "exit", "ns", "lost",
+		"version", "schema", "backend", "kernel", "arch", "host", "boot_id", "filters",
+		"events", "types", "reasons", "pids", "command", "threads", "failed", "switches",
+		"switches_known", "raw",
+	};
+	char quoted[64];
+
+	(void)state;
+	assert_true(schema_size > 1000);
+	for (size_t i = 0; i < sizeof(names) / sizeof(*names); i++) {
+		snprintf(quoted, sizeof(quoted), "\"%s\":", names[i]);
+		if (!memmem(schema_text, schema_size, quoted, strlen(quoted)))
+			fail_msg("%s is not in the schema", names[i]);
+	}
+}
+
+#define TEST(function) cmocka_unit_test_setup(function, set_up)
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		TEST(test_fork),
+		TEST(test_exec),
+		TEST(test_exit),
+		TEST(test_ns),
+		TEST(test_every_type_and_reason),
+		TEST(test_large_numbers),
+		TEST(test_failed),
+		TEST(test_lost),
+		TEST(test_start),
+		TEST(test_filters),
+		TEST(test_longest_start),
+		TEST(test_stop),
+		TEST(test_hostile_strings),
+		TEST(test_longest_line),
+		TEST(test_schema_names_the_members),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}

@@ -1,0 +1,672 @@
+// SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause
+/*
+ * stream.c over a real output: numbers without a gap, losses told where they
+ * are, and delivered = written + lost whatever the disk or the reader do.
+ */
+#include <errno.h>
+#include <fcntl.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdlib.h>
+#include <sys/resource.h>
+#include <sys/stat.h>
+#include <time.h>
+
+#include <cmocka.h>
+
+#include "capture.h"
+#include "records.h"
+#include "stream.h"
+#include "strict.h"
+
+static char folder[64];
+static char path[128];
+static union record record;
+static struct output *output;
+static struct stream stream;
+static struct options options;
+static struct kernel kernel;
+static volatile sig_atomic_t stop;
+static const struct run run = { .options = &options, .kernel = &kernel, .backend = "fentry" };
+
+static void limit_file_size(rlim_t bytes)
+{
+	struct rlimit limit;
+
+	assert_int_equal(getrlimit(RLIMIT_FSIZE, &limit), 0);
+	limit.rlim_cur = bytes == RLIM_INFINITY ? limit.rlim_max : bytes;
+	assert_int_equal(setrlimit(RLIMIT_FSIZE, &limit), 0);
+}
+
+static int set_up(void **state)
+{
+	(void)state;
+	strcpy(folder, "/tmp/nsmon-test-XXXXXX");
+	if (!mkdtemp(folder))
+		return -1;
+	snprintf(path, sizeof(path), "%s/out", folder);
+	signal(SIGPIPE, SIG_IGN);
+	signal(SIGXFSZ, SIG_IGN);
+	options = (struct options){ .events = 0x1e, .types = NSMON_NS_ALL, .reasons = 0x7e };
+	stop = 0;
+	alarm(60);
+	return 0;
+}
+
+static int tear_down(void **state)
+{
+	(void)state;
+	capture_end(NULL);
+	limit_file_size(RLIM_INFINITY);
+	output_close(output);
+	output = NULL;
+	unlink(path);
+	return rmdir(folder);
+}
+
+static void open_stream(const char *name)
+{
+	assert_int_equal(output_open(&output, name), 0);
+	stream_init(&stream, &json_formatter, &run, output, &stop);
+}
+
+/* Gives the record to the stream from memory of its own size. */
+static int give(size_t size)
+{
+	void *copy = malloc(size);
+	int err;
+
+	assert_non_null(copy);
+	memcpy(copy, &record, size);
+	err = stream_record(&stream, copy, size);
+	free(copy);
+	return err;
+}
+
+static void give_fork(uint32_t pid)
+{
+	assert_int_equal(give(record_fork(&record, 696, pid, "sh")), 0);
+}
+
+/* What the file says, one row for each line. */
+struct row {
+	char event[8];
+	uint64_t seq, pid, count, fork, exec, exit, ns, lost;
+	char type[24];
+	char time[40];
+};
+
+static struct row rows[20000];
+static size_t row_count;
+
+static uint64_t number(const char *line, size_t len, const char *name)
+{
+	const char *value;
+	size_t value_len;
+
+	if (json_member(line, len, name, &value, &value_len) != 1)
+		return UINT64_MAX;
+	return strtoull(value, NULL, 10);
+}
+
+static void text(const char *line, size_t len, const char *name, char *out, size_t size)
+{
+	const char *value;
+	size_t value_len;
+
+	out[0] = 0;
+	if (json_member(line, len, name, &value, &value_len) == 1 && value_len > 1)
+		snprintf(out, size, "%.*s", (int)value_len - 2, value + 1);
+}
+
+static void read_rows(void)
+{
+	FILE *file = fopen(path, "re");
+	char *line = NULL;
+	size_t room = 0;
+	ssize_t n;
+
+	assert_non_null(file);
+	row_count = 0;
+	while ((n = getline(&line, &room, file)) > 0) {
+		struct row *r = &rows[row_count++];
+		size_t len = (size_t)n - 1;
+
+		assert_int_equal(line[len], '\n');
+		assert_true(json_is_object(line, len));
+		text(line, len, "event", r->event, sizeof(r->event));
+		text(line, len, "type", r->type, sizeof(r->type));
+		text(line, len, "time", r->time, sizeof(r->time));
+		r->seq = number(line, len, "seq");
+		r->pid = number(line, len, "pid");
+		r->count = number(line, len, "count");
+		r->fork = number(line, len, "fork");
+		r->exec = number(line, len, "exec");
+		r->exit = number(line, len, "exit");
+		r->ns = number(line, len, "ns");
+		r->lost = number(line, len, "lost");
+		assert_int_equal(r->seq, row_count); /* from 1, without a gap */
+	}
+	free(line);
+	fclose(file);
+}
+
+static void check_row(size_t i, const char *event, uint64_t pid)
+{
+	assert_true(i < row_count);
+	assert_string_equal(rows[i].event, event);
+	assert_int_equal(rows[i].pid, pid);
+}
+
+static void check_lost_row(size_t i, uint64_t forks, uint64_t execs, uint64_t exits,
+			   uint64_t namespaces)
+{
+	check_row(i, "lost", UINT64_MAX);
+	assert_int_equal(rows[i].count, forks + execs + exits + namespaces);
+	assert_int_equal(rows[i].fork, forks);
+	assert_int_equal(rows[i].exec, execs);
+	assert_int_equal(rows[i].exit, exits);
+	assert_int_equal(rows[i].ns, namespaces);
+}
+
+static void check_stop_row(size_t i, uint64_t forks, uint64_t execs, uint64_t exits,
+			   uint64_t namespaces, uint64_t lost)
+{
+	check_row(i, "stop", UINT64_MAX);
+	assert_int_equal(rows[i].fork, forks);
+	assert_int_equal(rows[i].exec, execs);
+	assert_int_equal(rows[i].exit, exits);
+	assert_int_equal(rows[i].ns, namespaces);
+	assert_int_equal(rows[i].lost, lost);
+	assert_int_equal(row_count, i + 1);
+}
+
+static void test_one_of_each(void **state)
+{
+	size_t size;
+
+	(void)state;
+	open_stream(path);
+	assert_int_equal(stream_start(&stream), 0);
+	read_rows();
+	assert_int_equal(row_count, 1); /* the first record does not wait */
+	stream_begin_batch(&stream);
+	give_fork(858);
+	assert_int_equal(give(record_exec(&record, 858, "ls", "/bin/ls", "ls", 3)), 0);
+	size = record_ns(&record, 858, "ls");
+	record_changed(&record.ns.change, NSMON_NS_UTS, 4026532142U, NSMON_REASON_UNSHARE);
+	assert_int_equal(give(size), 0);
+	assert_int_equal(give(record_exit(&record, 858, "ls", 0)), 0);
+	assert_int_equal(stream_flush(&stream), 0);
+	assert_int_equal(stream_stop(&stream), 0);
+	read_rows();
+	check_row(0, "start", UINT64_MAX);
+	check_row(1, "fork", 858);
+	check_row(2, "exec", 858);
+	check_row(3, "ns", 858);
+	check_row(4, "exit", 858);
+	check_stop_row(5, 1, 1, 1, 1, 0);
+	assert_int_equal(stream.delivered[NSMON_FORK], 1);
+	assert_int_equal(stream.delivered[NSMON_EXEC], 1);
+	assert_int_equal(stream.delivered[NSMON_EXIT], 1);
+	assert_int_equal(stream.delivered[NSMON_NS], 1);
+}
+
+static void test_time_of_day(void **state)
+{
+	uint64_t now;
+	struct timespec ts;
+	time_t second;
+	char day[32];
+
+	(void)state;
+	open_stream(path);
+	stream_begin_batch(&stream);
+	record_fork(&record, 1, 2, "sh");
+	clock_gettime(CLOCK_BOOTTIME, &ts);
+	record.header.time = (uint64_t)ts.tv_sec * 1000000000 + (uint64_t)ts.tv_nsec;
+	assert_int_equal(give(sizeof(record.fork)), 0);
+	assert_int_equal(stream_flush(&stream), 0);
+	read_rows();
+	/* An event of now has the time of now. */
+	clock_gettime(CLOCK_REALTIME, &ts);
+	for (now = 0; now < 2; now++) {
+		second = ts.tv_sec - (time_t)now;
+		strftime(day, sizeof(day), "%FT%T.", gmtime(&second));
+		if (strncmp(rows[0].time, day, strlen(day)) == 0)
+			return;
+	}
+	fail_msg("%s is not %s", rows[0].time, day);
+}
+
+static void test_fork_with_namespaces(void **state)
+{
+	/* Given against the order of the contract. */
+	static const enum nsmon_ns_type types[] = { NSMON_NS_TIME_FOR_CHILDREN, NSMON_NS_USER,
+						    NSMON_NS_PID, NSMON_NS_NET, NSMON_NS_MNT };
+	static const char *const names[] = { "mnt", "net", "pid", "user", "time_for_children" };
+	size_t size = record_fork_ns(&record, 696, 858, "sh");
+
+	(void)state;
+	for (int i = 0; i < 5; i++)
+		record_changed(&record.fork_ns.change, types[i], 4026532142U + (uint32_t)i,
+			       NSMON_REASON_CLONE);
+	open_stream(path);
+	assert_int_equal(give(size), 0);
+	record.header.flags |= NSMON_FLAG_NO_FORK;
+	assert_int_equal(give(size), 0);
+	assert_int_equal(stream_flush(&stream), 0);
+	read_rows();
+	assert_int_equal(row_count, 11);
+	check_row(0, "fork", 858);
+	for (size_t i = 0; i < 10; i++) {
+		check_row(i + 1, "ns", 858);
+		assert_string_equal(rows[i + 1].type, names[i % 5]);
+	}
+	assert_int_equal(stream.delivered[NSMON_FORK], 1);
+	assert_int_equal(stream.delivered[NSMON_NS], 10);
+	assert_int_equal(stream.totals.written[NSMON_NS], 10);
+}
+
+static void test_all_types_in_order(void **state)
+{
+	size_t size = record_ns(&record, 858, "unshare");
+
+	(void)state;
+	for (int i = 0; i < NSMON_NS_TYPES; i++)
+		record_changed(&record.ns.change, (enum nsmon_ns_type)i, 4026532142U,
+			       NSMON_REASON_SETNS);
+	open_stream(path);
+	assert_int_equal(give(size), 0);
+	assert_int_equal(stream_flush(&stream), 0);
+	read_rows();
+	assert_int_equal(row_count, NSMON_NS_TYPES);
+	for (size_t i = 0; i < NSMON_NS_TYPES; i++)
+		assert_string_equal(rows[i].type, ns_type_names[i]);
+}
+
+static void test_failed(void **state)
+{
+	(void)state;
+	open_stream(path);
+	assert_int_equal(give(record_failed(&record, 858, "unshare", NSMON_REASON_UNSHARE, EPERM,
+					    0x40000000)),
+			 0);
+	assert_int_equal(stream_flush(&stream), 0);
+	read_rows();
+	assert_int_equal(row_count, 1);
+	check_row(0, "ns", 858);
+	assert_string_equal(rows[0].type, "");
+	assert_int_equal(stream.delivered[NSMON_NS], 1);
+	assert_int_equal(stream.totals.written[NSMON_NS], 1);
+}
+
+static void test_unreadable_records(void **state)
+{
+	size_t size;
+
+	(void)state;
+	open_stream(path);
+	capture_begin();
+	for (int i = 0; i < 100; i++) {
+		size = record_fork(&record, 696, 858, "sh");
+		assert_int_equal(give(size - 1), 0);
+		record.header.kind = 99;
+		assert_int_equal(give(size), 0);
+	}
+	assert_int_equal(capture_end(NULL), 1); /* said once */
+	assert_int_equal(stream.invalid, 200);
+	give_fork(859);
+	assert_int_equal(stream_flush(&stream), 0);
+	read_rows();
+	assert_int_equal(row_count, 1);
+	check_row(0, "fork", 859);
+}
+
+static void test_losses_of_the_kernel(void **state)
+{
+	uint64_t lost[NSMON_KINDS] = { 0 };
+
+	(void)state;
+	open_stream(path);
+	give_fork(1);
+	/* Totals: the first is all new, the second says nothing new, the third adds. */
+	assert_int_equal(give(record_lost(&record, 1, 2, 3, 4)), 0);
+	give_fork(2);
+	assert_int_equal(give(record_lost(&record, 1, 2, 3, 4)), 0);
+	give_fork(3);
+	assert_int_equal(give(record_lost(&record, 1, 2, 3, 9)), 0);
+	give_fork(4);
+	/* One that was delayed is older than what is known. */
+	assert_int_equal(give(record_lost(&record, 1, 1, 1, 1)), 0);
+	give_fork(5);
+	/* The end of a burst: nobody after the gap tells of it. */
+	lost[NSMON_FORK] = 7;
+	lost[NSMON_EXEC] = 2;
+	lost[NSMON_EXIT] = 3;
+	lost[NSMON_NS] = 9;
+	assert_int_equal(stream_kernel_lost(&stream, lost), 0);
+	assert_int_equal(stream_kernel_lost(&stream, lost), 0);
+	assert_int_equal(stream_stop(&stream), 0);
+	read_rows();
+	check_row(0, "fork", 1);
+	check_lost_row(1, 1, 2, 3, 4);
+	check_row(2, "fork", 2);
+	check_row(3, "fork", 3);
+	check_lost_row(4, 0, 0, 0, 5);
+	check_row(5, "fork", 4);
+	check_row(6, "fork", 5);
+	check_lost_row(7, 6, 0, 0, 0);
+	check_stop_row(8, 5, 0, 0, 0, 7 + 2 + 3 + 9);
+}
+
+/* The text has no start and no stop; a lost line it has. */
+static void test_text_has_no_start_and_stop(void **state)
+{
+	char content[4096];
+	int fd;
+
+	(void)state;
+	open_stream(path);
+	stream.formatter = &text_formatter;
+	assert_int_equal(stream_start(&stream), 0);
+	give_fork(858);
+	assert_int_equal(give(record_lost(&record, 1, 0, 0, 0)), 0);
+	assert_int_equal(stream_stop(&stream), 0);
+	fd = open(path, O_RDONLY | O_CLOEXEC);
+	memset(content, 0, sizeof(content));
+	assert_true(read(fd, content, sizeof(content) - 1) > 0);
+	close(fd);
+	assert_string_equal(content, "fork: ppid=696 pid=858 comm=sh\n"
+				     "lost: count=1 fork=1 exec=0 exit=0 ns=0\n");
+}
+
+/* Every fork of pid 1 to n is in the file, or in a lost record that stands in its place. */
+static void check_forks(uint64_t n)
+{
+	uint64_t next = 1;
+
+	for (size_t i = 0; i < row_count; i++) {
+		if (strcmp(rows[i].event, "lost") == 0) {
+			assert_int_equal(rows[i].count, rows[i].fork);
+			assert_true(rows[i].count > 0);
+			next += rows[i].count;
+			continue;
+		}
+		if (strcmp(rows[i].event, "fork"))
+			continue;
+		assert_int_equal(rows[i].pid, next);
+		next++;
+	}
+	assert_int_equal(next, n + 1);
+}
+
+static void test_full_disk(void **state)
+{
+	uint32_t pid = 1;
+	char said[CAPTURE_MAX];
+
+	(void)state;
+	open_stream(path);
+	assert_int_equal(stream_start(&stream), 0);
+	limit_file_size(20000);
+	capture_begin();
+	for (int batch = 0; batch < 50; batch++) {
+		stream_begin_batch(&stream);
+		for (int i = 0; i < 10; i++)
+			give_fork(pid++);
+		assert_int_equal(stream_flush(&stream), 0);
+	}
+	assert_int_equal(capture_end(said), 1);
+	assert_true(output_is_failing(output));
+	limit_file_size(RLIM_INFINITY);
+	capture_begin();
+	for (int batch = 0; batch < 5; batch++) {
+		stream_begin_batch(&stream);
+		for (int i = 0; i < 10; i++)
+			give_fork(pid++);
+		assert_int_equal(stream_flush(&stream), 0);
+	}
+	assert_int_equal(capture_end(said), 1); /* "works again" */
+	assert_false(output_is_failing(output));
+	assert_int_equal(stream_stop(&stream), 0);
+	read_rows();
+	check_row(0, "start", UINT64_MAX);
+	check_forks(pid - 1);
+	assert_int_equal(stream.delivered[NSMON_FORK], pid - 1);
+	assert_int_equal(stream.totals.written[NSMON_FORK] + stream.totals.lost, pid - 1);
+	check_stop_row(row_count - 1, stream.totals.written[NSMON_FORK], 0, 0, 0,
+		       stream.totals.lost);
+	assert_int_equal(stream.totals.written[NSMON_LOST], 1);
+}
+
+/* A device that takes nothing at all, and a trace that goes on and on. */
+static void test_full_device(void **state)
+{
+	uint64_t lost[NSMON_KINDS] = { 0 };
+	char said[CAPTURE_MAX];
+
+	(void)state;
+	open_stream("/dev/full");
+	capture_begin();
+	assert_int_equal(stream_start(&stream), 0);
+	for (uint32_t batch = 0; batch < 20; batch++) {
+		stream_begin_batch(&stream);
+		for (uint32_t i = 0; i < batch; i++)
+			give_fork(100 * batch + i);
+		assert_int_equal(stream_kernel_lost(&stream, lost), 0);
+		assert_int_equal(stream_flush(&stream), 0);
+		assert_true(output_is_failing(output));
+	}
+	stream_begin_batch(&stream);
+	assert_int_equal(stream_stop(&stream), 0);
+	assert_int_equal(capture_end(said), 1); /* one line on standard error */
+	assert_true(output_is_failing(output)); /* else nsmon would end with 0 */
+	assert_int_equal(stream.totals.lost, 190);
+	assert_int_equal(stream.untold[NSMON_FORK], 190);
+	assert_int_equal(stream.totals.written[NSMON_FORK], 0);
+	assert_int_equal(stream.totals.written[NSMON_LOST], 0);
+}
+
+/*
+ * The disk is full when a block in the middle of a batch is written, and has
+ * room again before the next one.
+ */
+static void test_full_disk_in_the_middle_of_a_batch(void **state)
+{
+	(void)state;
+	for (uint32_t fill = 320; fill < 380; fill++) { /* a block holds some 350 */
+		uint32_t pid = 1;
+
+		open_stream(path);
+		assert_int_equal(stream_start(&stream), 0);
+		capture_begin();
+		stream_begin_batch(&stream);
+		limit_file_size(10);
+		for (uint32_t i = 0; i < fill; i++)
+			give_fork(pid++);
+		limit_file_size(RLIM_INFINITY);
+		for (uint32_t i = 0; i < 10; i++)
+			give_fork(pid++);
+		assert_int_equal(stream_flush(&stream), 0);
+		stream_begin_batch(&stream);
+		give_fork(pid++);
+		assert_int_equal(stream_flush(&stream), 0);
+		assert_int_equal(stream_stop(&stream), 0);
+		capture_end(NULL);
+		read_rows();
+		check_forks(pid - 1);
+		output_close(output);
+		output = NULL;
+		unlink(path);
+	}
+}
+
+/* Disks of every size, full and free in turn. */
+static void test_every_limit(void **state)
+{
+	(void)state;
+	for (uint32_t limit = 300; limit < 3500; limit += 41) {
+		struct stat st;
+		uint32_t pid = 1;
+
+		open_stream(path);
+		assert_int_equal(stream_start(&stream), 0);
+		capture_begin();
+		for (uint32_t batch = 0; batch < 24; batch++) {
+			stat(path, &st);
+			limit_file_size(batch % 4 < 3 ? (rlim_t)st.st_size + limit / 4 :
+							RLIM_INFINITY);
+			stream_begin_batch(&stream);
+			for (uint32_t i = 0; i < limit % 7; i++)
+				give_fork(pid++);
+			assert_int_equal(stream_flush(&stream), 0);
+		}
+		limit_file_size(RLIM_INFINITY);
+		stream_begin_batch(&stream);
+		assert_int_equal(stream_stop(&stream), 0);
+		capture_end(NULL);
+		read_rows();
+		check_forks(pid - 1);
+		assert_int_equal(stream.totals.written[NSMON_FORK] + stream.totals.lost, pid - 1);
+		check_stop_row(row_count - 1, stream.totals.written[NSMON_FORK], 0, 0, 0,
+			       stream.totals.lost);
+		output_close(output);
+		output = NULL;
+		unlink(path);
+	}
+}
+
+static void test_reader_is_gone(void **state)
+{
+	uint64_t lost[NSMON_KINDS] = { [NSMON_FORK] = 1 };
+	int fd;
+
+	(void)state;
+	assert_int_equal(mkfifo(path, 0600), 0);
+	fd = open(path, O_RDONLY | O_NONBLOCK | O_CLOEXEC);
+	open_stream(path);
+	close(fd);
+	capture_begin();
+	assert_int_equal(stream_start(&stream), -EPIPE);
+	give_fork(1);
+	assert_int_equal(stream_flush(&stream), -EPIPE);
+	assert_int_equal(stream_kernel_lost(&stream, lost), -EPIPE);
+	assert_int_equal(stream_stop(&stream), -EPIPE);
+	assert_int_equal(capture_end(NULL), 0); /* quietly, as head(1) expects */
+}
+
+/*
+ * The reader does not read, and the user has asked to stop: that takes two
+ * seconds and no second signal. In a child, so that one that hangs is seen.
+ */
+enum last_words { FLUSH, ANOTHER_RECORD, STOP };
+
+static int end_with_a_stuck_reader(enum last_words how, size_t records)
+{
+	uint32_t pid = 1;
+	int fd, err = 0;
+
+	fd = open(path, O_RDONLY | O_NONBLOCK | O_CLOEXEC);
+	if (fd < 0 || output_open(&output, path))
+		return 90;
+	fcntl(fd, F_SETPIPE_SZ, 4096);
+	stream_init(&stream, &json_formatter, &run, output, &stop);
+	stop = 1;
+	for (size_t i = 0; !err && i < records; i++)
+		err = give(record_fork(&record, 696, pid++, "sh"));
+	if (!err && how == FLUSH)
+		err = stream_flush(&stream);
+	if (!err)
+		err = stream_stop(&stream);
+	if (err)
+		return 91;
+	if (!stream.gave_up)
+		return 92;
+	/* No record is made where there is no room for it, and those that nobody took are lost. */
+	return stream.totals.written[NSMON_FORK] + stream.totals.lost != records ? 93 : 0;
+}
+
+static void check_end(enum last_words how, size_t records)
+{
+	static const struct timespec pause = { .tv_nsec = 10000000 };
+	int status = -1;
+	pid_t pid;
+
+	unlink(path);
+	assert_int_equal(mkfifo(path, 0600), 0);
+	pid = fork();
+	if (pid == 0) {
+		alarm(0);
+		exit(end_with_a_stuck_reader(how, records));
+	}
+	for (int i = 0; i < 800 && waitpid(pid, &status, WNOHANG) == 0; i++)
+		nanosleep(&pause, NULL);
+	if (status == -1) {
+		kill(pid, SIGKILL);
+		waitpid(pid, &status, 0);
+		fail_msg("with %zu records it has not ended after 8 s", records);
+	}
+	assert_true(WIFEXITED(status));
+	assert_int_equal(WEXITSTATUS(status), 0);
+}
+
+static void test_stuck_reader_at_the_end(void **state)
+{
+	(void)state;
+	check_end(FLUSH, 100);
+}
+
+/* More than a block: the write that blocks first is in the middle of a batch. */
+static void test_stuck_reader_in_a_batch(void **state)
+{
+	(void)state;
+	check_end(ANOTHER_RECORD, 1000);
+}
+
+/* The stop record itself is what needs the room: the block is full before it. */
+static void test_stuck_reader_and_the_stop_record(void **state)
+{
+	size_t n = 0, len = 0;
+	struct stat st;
+
+	(void)state;
+	/* How many records fill a block of 64 KiB, so that the next one has to write it? */
+	open_stream(path);
+	do {
+		give_fork((uint32_t)++n);
+		assert_int_equal(stat(path, &st), 0);
+	} while (st.st_size == 0 && n < 5000);
+	len = n - 1;
+	output_close(output);
+	output = NULL;
+	check_end(STOP, len);
+}
+
+#define TEST(function) cmocka_unit_test_setup_teardown(function, set_up, tear_down)
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		TEST(test_one_of_each),
+		TEST(test_time_of_day),
+		TEST(test_fork_with_namespaces),
+		TEST(test_all_types_in_order),
+		TEST(test_failed),
+		TEST(test_unreadable_records),
+		TEST(test_losses_of_the_kernel),
+		TEST(test_text_has_no_start_and_stop),
+		TEST(test_full_disk),
+		TEST(test_full_device),
+		TEST(test_full_disk_in_the_middle_of_a_batch),
+		TEST(test_every_limit),
+		TEST(test_reader_is_gone),
+		TEST(test_stuck_reader_at_the_end),
+		TEST(test_stuck_reader_in_a_batch),
+		TEST(test_stuck_reader_and_the_stop_record),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
