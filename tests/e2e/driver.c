@@ -491,7 +491,7 @@ static long do_unshare(uint64_t flags)
 	return book_change_with_child("unshare", &before, arguments, ret, error, flags & CLONE_NEWPID);
 }
 
-/* The caller's own child in a new pid namespace is made apart, so that the case shows its effect alone. */
+/* Without that child: for every type but pid, and where the call fails. */
 static long do_unshare_quiet(uint64_t flags)
 {
 	struct sight before;
@@ -557,12 +557,11 @@ static uint64_t all_flags(bool with_time)
 
 extern char **environ;
 
-static void book_exec(const char *filename, char *const argv[], const struct sight *s)
+static void book_exec(const char *filename, const struct sight *s)
 {
 	struct line *l = line_begin("exec", s);
 
 	add_hex(l, "filename", filename, strlen(filename));
-	add(l, ",\"argc\":%d", argv[0] ? 1 : 0);
 	add_ns(l, "row", &s->row);
 	add_ns(l, "own", &s->own);
 	line_end(l);
@@ -588,7 +587,7 @@ static void do_exec(const char *filename, char *const argv[], int code)
 
 	report_environment(code);
 	look(&s);
-	book_exec(filename, argv, &s);
+	book_exec(filename, &s);
 	execve(filename, argv, environ);
 	error = errno;
 	l = line_begin("exec-failed", &s);
@@ -880,7 +879,7 @@ static int vfork_main(void *argument)
 	struct vfork_child *v = argument;
 
 	look(&v->sight);
-	book_exec(self_path, v->argv, &v->sight);
+	book_exec(self_path, &v->sight);
 	execve(self_path, v->argv, environ);
 	_exit(96);
 }
@@ -940,7 +939,6 @@ static void do_spawn(void)
 	if (!k.error) {
 		l = line_begin("exec", &k.sight);
 		add_hex(l, "filename", self_path, strlen(self_path));
-		add(l, ",\"argc\":1");
 		line_end(l);
 		k.status = wait_for(pid);
 	}
@@ -1507,7 +1505,7 @@ static void case_exec_descriptor(void)
 	report_environment(0);
 	look(&s);
 	snprintf(path, sizeof(path), "/dev/fd/%d", fd);
-	book_exec(path, argv, &s);
+	book_exec(path, &s);
 	syscall(SYS_execveat, fd, "", argv, environ, AT_EMPTY_PATH);
 	fatal("execveat");
 }

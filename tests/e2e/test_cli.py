@@ -13,6 +13,7 @@ import re
 import signal
 import stat
 import subprocess
+import termios
 import time
 
 import pytest
@@ -548,6 +549,17 @@ def fill(path):
             file.write(b"x" * 4096)
 
 
+def wait_for_rounds(pid):
+    """Until nsmon has gone to sleep some more times, so that what it does in each round would show."""
+
+    def rounds():
+        status = pathlib.Path(f"/proc/{pid}/status").read_text(encoding="ascii")
+        return int(re.search(r"^voluntary_ctxt_switches:\s*(\d+)$", status, re.M).group(1))
+
+    begin = rounds()
+    lib.wait_until(lambda: rounds() >= begin + 2, "nsmon's next rounds")
+
+
 def test_full_disk(tmp_path, small_disk):
     """One line on standard error; whole lines only; what was not written is counted; it goes on when there is room."""
     out, filler = small_disk / "log", small_disk / "filler"
@@ -558,8 +570,10 @@ def test_full_disk(tmp_path, small_disk):
             os.truncate(filler, filler.stat().st_size // 4096 * 4096 - 8192)
             server.order("storm 60")
             lib.wait_until(lambda: "\n" in nsmon.err, "a complaint")
-            again = server.order("storm 20")
-            assert again
+            for _ in range(2):
+                wait_for_rounds(nsmon.pid)
+                server.order("storm 10")
+            wait_for_rounds(nsmon.pid)
             at_full = out.read_bytes()
             filler.unlink()
             child = server.order("fork")[0]["child"]
@@ -576,7 +590,7 @@ def test_full_disk(tmp_path, small_disk):
     children = sum(len(b["children"]) for b in storms)
     assert children == 80
     counted = {k: sum(r["event"] == k for r in records) + sum(r[k] for r in lost) for k in ("fork", "exec", "exit", "ns")}
-    assert counted == {"fork": 81, "exec": 80, "exit": 81, "ns": 8 + 3}
+    assert counted == {"fork": 81, "exec": 80, "exit": 81, "ns": 8 + 2 + 2}
 
 
 # ---- signals ----
@@ -650,6 +664,31 @@ def test_reader_goes_away(tmp_path):
                 assert json.loads(out.readline())["event"] == "start"
             assert nsmon.wait() == 0
             assert nsmon.err == ""
+
+
+@pytest.mark.parametrize("controlling", [True, False])
+def test_terminal_goes_away(tmp_path, controlling):
+    """The window is closed: it ends by itself with 0, whether or not it is told so by SIGHUP."""
+
+    def take_terminal():
+        os.setsid()
+        fcntl.ioctl(1, termios.TIOCSCTTY, 0)
+
+    with lib.Server(tmp_path) as server:
+        main, terminal = pty.openpty()
+        options = {"preexec_fn": take_terminal} if controlling else {}
+        with lib.Live(tmp_path, "-v", "-p", server.pid, form="text", stdout=terminal, **options) as nsmon:
+            os.close(terminal)
+            lib.wait_until(lambda: "start" in nsmon.err, "the start that -v tells of")
+            os.close(main)
+            server.order("fork")
+            assert nsmon.wait(timeout=10) == 0, nsmon.err
+
+
+def test_no_standard_output():
+    script = 'exec "$0" "$@" >&-'
+    run = subprocess.run(["sh", "-c", script, *lib.nsmon_argv("-q", command=["true"])], stderr=subprocess.PIPE, check=False)
+    assert run.returncode == 1 and len(run.stderr.splitlines()) == 1 and b"standard output" in run.stderr
 
 
 @pytest.mark.quick

@@ -832,6 +832,12 @@ static void pidfd_step(struct walker *w)
 	const char *of = "pidfd-self";
 	int fd;
 
+	/*
+	 * With mnt among others setns() moves root and working directory of every task that shares them, although it is
+	 * refused with mnt alone. Theirs would be in a tree of mounts that may go away, and no program be found there.
+	 */
+	if (flags & CLONE_NEWNS && syscall(SYS_unshare, CLONE_FS))
+		fatal("unshare");
 	if (who < 5) {
 		do_setns(w, HOLDER_PIDFD, flags, "pidfd-holder");
 		return;

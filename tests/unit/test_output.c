@@ -597,6 +597,42 @@ static void test_pipe_that_does_not_block(void **state)
 	close(fd);
 }
 
+static void on_alarm(int signal)
+{
+	(void)signal;
+}
+
+/* A signal while it waits for a reader that does not read: the time limit holds. */
+static void test_interrupted_within(void **state)
+{
+	static const struct timespec pause = { .tv_nsec = 10000000 };
+	struct itimerval once = { { 0, 0 }, { 0, 50000 } };
+	struct sigaction action = { .sa_handler = on_alarm };
+	int fd = open_pipe();
+	int status = -1;
+	pid_t pid;
+
+	(void)state;
+	for (unsigned int i = 0; i < 100; i++)
+		put(i, 300, NSMON_FORK);
+	pid = fork(); /* one that hangs is seen */
+	if (pid == 0) {
+		sigaction(SIGALRM, &action, NULL);
+		setitimer(ITIMER_REAL, &once, NULL);
+		_exit(output_flush_within(out, 300) == -ETIMEDOUT ? 0 : 1);
+	}
+	for (int i = 0; i < 300 && waitpid(pid, &status, WNOHANG) == 0; i++)
+		nanosleep(&pause, NULL);
+	if (status == -1) {
+		kill(pid, SIGKILL);
+		waitpid(pid, &status, 0);
+		fail_msg("300 ms are not over after 3 s");
+	}
+	assert_true(WIFEXITED(status));
+	assert_int_equal(WEXITSTATUS(status), 0);
+	close(fd);
+}
+
 static void *read_slowly(void *argument)
 {
 	static const struct timespec pause = { .tv_nsec = 200000 };
@@ -616,11 +652,6 @@ static void *read_slowly(void *argument)
 		if (piped_len % 16 == 0) /* a signal finds the writer with nothing written yet */
 			nanosleep(&stall, NULL);
 	}
-}
-
-static void on_alarm(int signal)
-{
-	(void)signal;
 }
 
 /* Signals interrupt the writes, at any place in a line. */
@@ -689,6 +720,7 @@ int main(void)
 		TEST(test_reader_is_gone),
 		TEST(test_reader_does_not_read),
 		TEST(test_pipe_that_does_not_block),
+		TEST(test_interrupted_within),
 		TEST(test_interrupted_writes),
 	};
 

@@ -12,6 +12,7 @@
 #include <stdlib.h>
 #include <sys/resource.h>
 #include <sys/stat.h>
+#include <sys/time.h>
 #include <time.h>
 
 #include <cmocka.h>
@@ -562,10 +563,17 @@ static void test_reader_is_gone(void **state)
  * The reader does not read, and the user has asked to stop: that takes two
  * seconds and no second signal. In a child, so that one that hangs is seen.
  */
+static void on_alarm(int signal)
+{
+	(void)signal;
+}
+
 enum last_words { FLUSH, ANOTHER_RECORD, STOP };
 
-static int end_with_a_stuck_reader(enum last_words how, size_t records)
+static int end_with_a_stuck_reader(enum last_words how, size_t records, bool interrupted)
 {
+	struct itimerval once = { { 0, 0 }, { 0, 300000 } };
+	struct sigaction action = { .sa_handler = on_alarm };
 	uint32_t pid = 1;
 	int fd, err = 0;
 
@@ -575,6 +583,9 @@ static int end_with_a_stuck_reader(enum last_words how, size_t records)
 	fcntl(fd, F_SETPIPE_SZ, 4096);
 	stream_init(&stream, &json_formatter, &run, output, &stop);
 	stop = 1;
+	sigaction(SIGALRM, &action, NULL);
+	if (interrupted) /* as by the alarm that nsmon sets, or the end of COMMAND */
+		setitimer(ITIMER_REAL, &once, NULL);
 	for (size_t i = 0; !err && i < records; i++)
 		err = give(record_fork(&record, 696, pid++, "sh"));
 	if (!err && how == FLUSH)
@@ -589,7 +600,7 @@ static int end_with_a_stuck_reader(enum last_words how, size_t records)
 	return stream.totals.written[NSMON_FORK] + stream.totals.lost != records ? 93 : 0;
 }
 
-static void check_end(enum last_words how, size_t records)
+static void check_end_once(enum last_words how, size_t records, bool interrupted)
 {
 	static const struct timespec pause = { .tv_nsec = 10000000 };
 	int status = -1;
@@ -600,17 +611,24 @@ static void check_end(enum last_words how, size_t records)
 	pid = fork();
 	if (pid == 0) {
 		alarm(0);
-		exit(end_with_a_stuck_reader(how, records));
+		exit(end_with_a_stuck_reader(how, records, interrupted));
 	}
 	for (int i = 0; i < 800 && waitpid(pid, &status, WNOHANG) == 0; i++)
 		nanosleep(&pause, NULL);
 	if (status == -1) {
 		kill(pid, SIGKILL);
 		waitpid(pid, &status, 0);
-		fail_msg("with %zu records it has not ended after 8 s", records);
+		fail_msg("with %zu records it has not ended after 8 s%s", records,
+			 interrupted ? ", once interrupted" : "");
 	}
 	assert_true(WIFEXITED(status));
 	assert_int_equal(WEXITSTATUS(status), 0);
+}
+
+static void check_end(enum last_words how, size_t records)
+{
+	check_end_once(how, records, true);
+	check_end_once(how, records, false);
 }
 
 static void test_stuck_reader_at_the_end(void **state)
