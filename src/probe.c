@@ -337,6 +337,9 @@ static void read_view(struct probe *probe)
 	LIBBPF_OPTS(bpf_test_run_opts, opts);
 	int err = bpf_prog_test_run_opts(bpf_program__fd(probe->skel->progs.read_view), &opts);
 
+	if (probe->skel->bss->view_level)
+		log_note("this is not the initial pid namespace: only tasks that can be seen from "
+			 "it are traced, numbered as it does");
 	if (err) /* 5.8 and 5.9 */
 		log_debug("cannot find the own pid namespace (%s): numbering tasks as the initial "
 			  "one does",

@@ -394,6 +394,15 @@ def nsmon_argv(*options, command=None):
     return argv
 
 
+def run(argv, timeout=60, **options):
+    """subprocess.run() with everything caught."""
+    if "input" not in options:
+        options.setdefault("stdin", subprocess.DEVNULL)
+    for stream in ("stdout", "stderr"):
+        options.setdefault(stream, subprocess.PIPE)
+    return subprocess.run([str(a) for a in argv], timeout=seconds(timeout), check=False, **options)
+
+
 class Trace:
     """A finished run: exit status, standard output and error, records."""
 
@@ -435,9 +444,8 @@ class Live:
         self.err_path = self.path.with_suffix(".err")
         argv = nsmon_argv("-o", form, *options, command=command)
         with open(self.path, "wb") as out, open(self.err_path, "wb") as err:
-            self.process = subprocess.Popen(
-                argv, stdin=subprocess.DEVNULL, stdout=stdout if stdout is not None else out, stderr=err, env=env, **popen
-            )
+            out = out if stdout is None else stdout
+            self.process = subprocess.Popen(argv, stdin=subprocess.DEVNULL, stdout=out, stderr=err, env=env, **popen)
         self.pid = self.process.pid
 
     def __enter__(self):
@@ -579,7 +587,8 @@ def error_name(number):
 
 def flag_types(entry):
     """The types that the flags of a clone in the book ask for, with what they give the child for its own children."""
-    return all_types(t for t, f in CLONE_FLAGS.items() if entry["flags"] & f and (t != "time" or entry["call"] == "clone3"))
+    types = {t for t, f in CLONE_FLAGS.items() if entry["flags"] & f}
+    return all_types(types if entry["call"] == "clone3" else types - {"time"})
 
 
 def asks_for_namespace(entry):
@@ -682,7 +691,8 @@ class Expected:
 
     def _attempt(self, entry):
         if self.failed and asks_for_namespace(entry):
-            self._add(entry["pid"], entry["tid"], event="ns", reason=entry["op"], errno=entry["errno"], flags=entry["flags"])
+            what = {"reason": entry["op"], "errno": entry["errno"], "flags": entry["flags"]}
+            self._add(entry["pid"], entry["tid"], event="ns", **what)
 
     def _birth(self, entry, rows):
         pid = entry["child"]

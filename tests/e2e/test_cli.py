@@ -9,16 +9,19 @@ import json
 import os
 import pathlib
 import pty
+import pwd
 import re
 import signal
 import stat
 import subprocess
 import termios
+import threading
 import time
 
 import pytest
 
 import nsmonlib as lib
+from test_ns import nanoseconds
 
 NOBODY = 65534
 
@@ -32,9 +35,7 @@ def test_the_example(tmp_path, program):
     program("unshare")
     out = tmp_path / "out"
     command = ["unshare", "-n", "-f", "ls", "-l", "/proc/self/ns/net"]
-    run = subprocess.run(
-        lib.nsmon_argv("-w", out, command=command), stdout=subprocess.PIPE, stderr=subprocess.PIPE, timeout=lib.seconds(60)
-    )
+    run = lib.run(lib.nsmon_argv("-w", out, command=command))
     assert run.returncode == 0, run.stderr
     new = int(re.search(rb"net:\[(\d+)\]", run.stdout).group(1))
     old = lib.proc_ns()["net"]
@@ -79,7 +80,7 @@ def test_command_that_cannot_run(tmp_path, mode, status):
         path.chmod(mode)
     elif mode:
         path.mkdir()
-    assert subprocess.run(["env", path], stderr=subprocess.DEVNULL, check=False).returncode == status
+    assert lib.run(["env", path]).returncode == status
     run = lib.trace([path], "-q", status=status)
     lines = run.err.decode().splitlines()
     assert len(lines) == 1 and str(path) in lines[0]
@@ -88,26 +89,16 @@ def test_command_that_cannot_run(tmp_path, mode, status):
 
 def test_standard_streams_are_the_commands_own(tmp_path):
     """With -w the command's input and output are as without nsmon."""
-    run = subprocess.run(
-        lib.nsmon_argv("-q", "-o", "json", "-w", tmp_path / "out", command=["sh", "-c", "cat; echo err >&2"]),
-        input=b"in\n",
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        timeout=lib.seconds(60),
-    )
+    command = ["sh", "-c", "cat; echo err >&2"]
+    run = lib.run(lib.nsmon_argv("-q", "-o", "json", "-w", tmp_path / "out", command=command), input=b"in\n")
     assert (run.returncode, run.stdout, run.stderr) == (0, b"in\n", b"err\n")
     assert lib.parse_json((tmp_path / "out").read_bytes())
 
 
 def test_user(tmp_path):
     tmp_path.chmod(0o755)
-    run = subprocess.run(
-        lib.nsmon_argv("-o", "json", "-w", tmp_path / "out", "--user=nobody", command=["sh", "-c", "id -u; id -g; echo $HOME"]),
-        stdout=subprocess.PIPE,
-        timeout=lib.seconds(60),
-    )
-    import pwd
-
+    command = ["sh", "-c", "id -u; id -g; echo $HOME"]
+    run = lib.run(lib.nsmon_argv("-o", "json", "-w", tmp_path / "out", "--user=nobody", command=command))
     nobody = pwd.getpwnam("nobody")
     assert run.stdout.decode().split() == [str(nobody.pw_uid), str(nobody.pw_gid), nobody.pw_dir]
     records = lib.parse_json((tmp_path / "out").read_bytes())
@@ -213,17 +204,10 @@ def test_filter(tmp_path, options, want):
 def test_timestamps(tmp_path):
     book = tmp_path / "book"
     before = time.time() - 1
-    process = subprocess.run(
-        lib.nsmon_argv("-t", command=[lib.DRIVER, "--book", book, "--only", "fork", "cases"]),
-        stdout=subprocess.PIPE,
-        timeout=lib.seconds(60),
-        check=True,
-    )
+    run = lib.run(lib.nsmon_argv("-t", command=[lib.DRIVER, "--book", book, "--only", "fork", "cases"]))
     after = time.time() + 1
-    lines = process.stdout.split(b"\n")[:-1]
+    lines = run.stdout.split(b"\n")[:-1]
     assert len(lines) == 1 + 1 + 2 + 3  # forks and exec of the driver, of the case and of its child; three exits
-    from test_ns import nanoseconds
-
     for line in lines:
         stamp, _, rest = line.partition(b" ")
         assert before <= nanoseconds(stamp.decode()) / 1e9 <= after
@@ -239,7 +223,7 @@ def test_inside_a_pid_namespace(tmp_path, program):
     only = f"{FILTER_CASES},nested-pid,unshare-all,clone3-all,exit-kill,unshare-eperm"
     command = [lib.DRIVER, "--book", book, "--only", only, "cases"]
     argv = [program("unshare"), "-p", "-f", "--mount-proc", *lib.nsmon_argv("-o", "json", "--failed", command=command)]
-    run = subprocess.run(argv, stdout=subprocess.PIPE, stderr=subprocess.PIPE, timeout=lib.seconds(60), check=False)
+    run = lib.run(argv)
     assert run.returncode == 0, run.stderr.decode()
     records = lib.parse_json(run.stdout)
     expected = lib.Expected(lib.read_book(book), failed=True)
@@ -340,11 +324,9 @@ def test_two_pids(tmp_path):
     assert {r["pid"] for r in records if r["event"] == "exit"} == {a.pid, b.pid, *(f[1] for f in forked)}
 
 
-def refused(*options, status=1, stdin=None):
-    """Runs nsmon where it must refuse; returns its one line of standard error."""
-    run = subprocess.run(
-        [lib.NSMON, *map(str, options)], stdin=stdin, stdout=subprocess.PIPE, stderr=subprocess.PIPE, timeout=lib.seconds(60)
-    )
+def refused(*options, status=1):
+    """Runs nsmon where it must refuse; returns its standard error."""
+    run = lib.run([lib.NSMON, *options])
     assert run.returncode == status, run
     assert run.stdout == b"", "records of a run that was refused"
     return run.stderr.decode()
@@ -359,8 +341,6 @@ def test_pid_that_does_not_exist():
 
 def test_pid_of_a_thread(tmp_path):
     """Its number is not a process's: the line names the process."""
-    import threading
-
     go, ready, tid = threading.Event(), threading.Event(), []
 
     def body():
@@ -451,7 +431,7 @@ def test_help_and_version():
 
 
 def setpriv(*options):
-    probe = subprocess.run(["setpriv", *options, "true"], stderr=subprocess.PIPE, check=False)
+    probe = lib.run(["setpriv", *options, "true"])
     if probe.returncode:
         pytest.skip(f"setpriv cannot: {probe.stderr.decode().strip()}")
     return ["setpriv", *options]
@@ -464,11 +444,11 @@ def test_not_enough_privilege(tmp_path_factory, who, program):
     binary = lib.NSMON
     if who == "nobody":
         prefix = setpriv(f"--reuid={NOBODY}", f"--regid={NOBODY}", "--clear-groups")
-        if subprocess.run([*prefix, "test", "-x", binary], check=False).returncode:
+        if lib.run([*prefix, "test", "-x", binary]).returncode:
             pytest.skip(f"{binary} is in a directory that only root may enter")
     else:
         prefix = setpriv("--bounding-set=-bpf,-perfmon,-sys_admin")
-    run = subprocess.run([*prefix, binary, "--", "true"], stdout=subprocess.PIPE, stderr=subprocess.PIPE, check=False)
+    run = lib.run([*prefix, binary, "--", "true"])
     error = run.stderr.decode()
     assert (run.returncode, run.stdout) == (1, b"")
     assert len(error.splitlines()) == 1
@@ -479,7 +459,7 @@ def test_not_enough_privilege(tmp_path_factory, who, program):
 def test_one_capability_is_missing(missing, there, program):
     program("setpriv")
     prefix = setpriv(f"--bounding-set=-{missing},-sys_admin")
-    run = subprocess.run([*prefix, lib.NSMON, "--", "true"], stdout=subprocess.PIPE, stderr=subprocess.PIPE, check=False)
+    run = lib.run([*prefix, lib.NSMON, "--", "true"])
     error = run.stderr.decode()
     assert run.returncode == 1 and f"CAP_{missing.upper()}" in error and there not in error
 
@@ -489,7 +469,7 @@ def test_the_two_capabilities_are_enough(tmp_path, program):
     program("setpriv")
     prefix = setpriv("--bounding-set=-all,+bpf,+perfmon")
     argv = lib.nsmon_argv("-o", "json", "-q", command=["sh", "-c", "exit 3"])
-    run = subprocess.run([*prefix, *argv], stdout=subprocess.PIPE, stderr=subprocess.PIPE, check=False)
+    run = lib.run([*prefix, *argv])
     assert run.returncode == 3, run.stderr.decode()
     assert [r["event"] for r in lib.parse_json(run.stdout)] == ["start", "fork", "exec", "exit", "stop"]
 
@@ -536,7 +516,7 @@ def test_rotation(tmp_path):
 def small_disk(tmp_path):
     where = tmp_path / "disk"
     where.mkdir()
-    mounted = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=256k", "none", where], stderr=subprocess.PIPE, check=False)
+    mounted = lib.run(["mount", "-t", "tmpfs", "-o", "size=256k", "none", where])
     if mounted.returncode:
         pytest.skip(f"no tmpfs can be mounted: {mounted.stderr.decode().strip()}")
     yield where
@@ -589,7 +569,8 @@ def test_full_disk(tmp_path, small_disk):
     assert lost, "the disk was never full; the test shows nothing"
     children = sum(len(b["children"]) for b in storms)
     assert children == 80
-    counted = {k: sum(r["event"] == k for r in records) + sum(r[k] for r in lost) for k in ("fork", "exec", "exit", "ns")}
+    kinds = ("fork", "exec", "exit", "ns")
+    counted = {k: sum(r["event"] == k for r in records) + sum(r[k] for r in lost) for k in kinds}
     assert counted == {"fork": 81, "exec": 80, "exit": 81, "ns": 8 + 2 + 2}
 
 
@@ -687,7 +668,7 @@ def test_terminal_goes_away(tmp_path, controlling):
 
 def test_no_standard_output():
     script = 'exec "$0" "$@" >&-'
-    run = subprocess.run(["sh", "-c", script, *lib.nsmon_argv("-q", command=["true"])], stderr=subprocess.PIPE, check=False)
+    run = lib.run(["sh", "-c", script, *lib.nsmon_argv("-q", command=["true"])])
     assert run.returncode == 1 and len(run.stderr.splitlines()) == 1 and b"standard output" in run.stderr
 
 

@@ -2,7 +2,9 @@
 """Namespace changes by exact system calls: for every task of every case the records are those that follow from what
 the task itself read in /proc before and after each step. Also fork and exit of each, in order, and nothing else."""
 
+import calendar
 import re
+import time
 
 import pytest
 
@@ -61,7 +63,8 @@ def test_clone_records_follow_their_fork_at_once(work):
     for i, r in enumerate(records):
         if r["event"] == "ns" and r["reason"] in ("clone", "fork"):
             before = records[i - 1]
-            assert before["pid"] == r["pid"] and (before["event"] == "fork" or before.get("reason") in ("clone", "fork"))
+            assert before["pid"] == r["pid"], r
+            assert before["event"] == "fork" or before.get("reason") in ("clone", "fork"), r
             seen += 1
     assert seen > 20
 
@@ -156,9 +159,6 @@ def test_wall_clock(work):
 
 
 def nanoseconds(text):
-    import calendar
-    import time
-
     match = re.fullmatch(r"(\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d)\.(\d{9})Z", text)
     assert match, f"not RFC 3339 in UTC with nanoseconds: {text}"
     return calendar.timegm(time.strptime(match.group(1), "%Y-%m-%dT%H:%M:%S")) * 10**9 + int(match.group(2))
@@ -223,6 +223,9 @@ def test_failures_that_were_seen(work_threads):
 # ---- the guard of all of these ----
 
 
+COMPARED = ["type", "reason", "inum", "old_inum", "ns_id", "old_ns_id", "ppid", "ptid", "code", "signal", "old_tid"]
+
+
 def test_the_comparison_can_fail(work):
     """A stream in which one record is missing, doubled, changed or out of order is refused."""
     tried = 0
@@ -233,9 +236,10 @@ def test_the_comparison_can_fail(work):
             wrong = [records[:i] + records[i + 1 :], records[:i] + [record, record] + records[i + 1 :]]
             if i and records[i - 1]["tid"] == record["tid"]:
                 wrong.append([*records[: i - 1], record, records[i - 1], *records[i + 1 :]])
-            for member in ("inum", "old_inum", "ns_id", "old_ns_id", "type", "reason", "ppid", "ptid", "code", "signal", "old_tid"):
+            others = {"type": "uts" if record.get("type") != "uts" else "ipc", "reason": "kernel"}
+            for member in COMPARED:
                 if member in record and (member != "ppid" or record["event"] == "fork"):
-                    other = {"type": "uts" if record.get("type") != "uts" else "ipc", "reason": "kernel"}.get(member, 99)
+                    other = others.get(member, 99)
                     wrong.append([*records[:i], {**record, member: other}, *records[i + 1 :]])
             for stream in wrong:
                 with pytest.raises(AssertionError):

@@ -54,6 +54,12 @@ def test_command(command, tmp_path):
         assert done.returncode == 0, done.stderr
         assert done.stdout
         return
+
+    def is_ready():
+        """It catches SIGINT, and so it ends as it promises."""
+        status = pathlib.Path(f"/proc/{process.pid}/status").read_text(encoding="utf-8")
+        return int(re.search(r"SigCgt:\s*(\w+)", status).group(1), 16) & 1 << signal.SIGINT - 1
+
     # Those that go on until Ctrl-C: they run, and end with 0 on it.
     seen = tmp_path / "out"
     with open(seen, "wb") as out:
@@ -66,7 +72,7 @@ def test_command(command, tmp_path):
             assert process.poll() is None, seen.read_text()
             subprocess.run(["unshare", "-n", "-m", "true"], check=True)
             return watched.exists() and any(
-                w in watched.read_text() for w in ("ns: pid=", '"event":"ns"')) or "-p" in argv
+                w in watched.read_text() for w in ("ns: pid=", '"event":"ns"')) or "-p" in argv and is_ready()
         lib.wait_until(prints, f"records of {command}", timeout=120)
     finally:
         os.killpg(process.pid, signal.SIGINT)
