@@ -540,6 +540,70 @@ static void test_every_limit(void **state)
 	}
 }
 
+/* The whole lines of the old file, and behind them those of the new one, at path. */
+static void join_files(const char *old)
+{
+	static char bytes[1 << 20];
+	int from = open(path, O_RDONLY | O_CLOEXEC);
+	int to = open(old, O_RDWR | O_CLOEXEC);
+	ssize_t n;
+
+	assert_true(from >= 0 && to >= 0);
+	n = read(to, bytes, sizeof(bytes));
+	assert_true(n > 0);
+	while (n > 0 && bytes[n - 1] != '\n')
+		n--;
+	assert_int_equal(ftruncate(to, n), 0);
+	assert_int_equal(lseek(to, n, SEEK_SET), n);
+	n = read(from, bytes, sizeof(bytes));
+	assert_true(n > 0);
+	assert_int_equal(write(to, bytes, (size_t)n), n);
+	close(from);
+	close(to);
+	assert_int_equal(rename(old, path), 0);
+}
+
+/* The full disk is given up for another one, in the middle of a line. */
+static void test_full_disk_and_reopening(void **state)
+{
+	char old[160];
+
+	(void)state;
+	snprintf(old, sizeof(old), "%s.old", path);
+	for (uint32_t more = 0; more < 3; more++) {
+		uint32_t pid = 1;
+
+		open_stream(path);
+		assert_int_equal(stream_start(&stream), 0);
+		limit_file_size(2222); /* not at the end of a line */
+		capture_begin();
+		stream_begin_batch(&stream);
+		while (stream.totals.lost == 0 && pid < 30 + more) {
+			give_fork(pid++);
+			assert_int_equal(stream_flush(&stream), 0);
+		}
+		assert_true(output_is_failing(output));
+		assert_int_equal(rename(path, old), 0);
+		output_reopen(output);
+		limit_file_size(RLIM_INFINITY);
+		for (int batch = 0; batch < 3; batch++) {
+			stream_begin_batch(&stream);
+			for (uint32_t i = 0; i <= more; i++)
+				give_fork(pid++);
+			assert_int_equal(stream_flush(&stream), 0);
+		}
+		assert_int_equal(stream_stop(&stream), 0);
+		capture_end(NULL);
+		join_files(old);
+		read_rows();
+		check_forks(pid - 1);
+		assert_int_equal(stream.totals.written[NSMON_FORK] + stream.totals.lost, pid - 1);
+		output_close(output);
+		output = NULL;
+		unlink(path);
+	}
+}
+
 static void test_reader_is_gone(void **state)
 {
 	uint64_t lost[NSMON_KINDS] = { [NSMON_FORK] = 1 };
@@ -680,6 +744,7 @@ int main(void)
 		TEST(test_full_device),
 		TEST(test_full_disk_in_the_middle_of_a_batch),
 		TEST(test_every_limit),
+		TEST(test_full_disk_and_reopening),
 		TEST(test_reader_is_gone),
 		TEST(test_stuck_reader_at_the_end),
 		TEST(test_stuck_reader_in_a_batch),
