@@ -182,5 +182,5 @@ uninstall:
 
 clean:
 	rm -rf $(filter-out / . ..,$(OUTPUT))/*.o $(OUTPUT)/*.d $(OUTPUT)/*.h $(OUTPUT)/unit \
-		$(OUTPUT)/san $(OUTPUT)/tools $(OUTPUT)/golden $(OUTPUT)/golden.d $(OUTPUT)/driver \
+		$(OUTPUT)/san $(OUTPUT)/fuzz $(OUTPUT)/tools $(OUTPUT)/golden $(OUTPUT)/golden.d $(OUTPUT)/driver \
 		$(OUTPUT)/driver32 $(OUTPUT)/nsmon.8 nsmon

@@ -7,7 +7,6 @@
 #include <grp.h>
 #include <poll.h>
 #include <pwd.h>
-#include <signal.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/wait.h>
@@ -15,10 +14,15 @@
 
 #include "log.h"
 
+static const int signals[COMMAND_SIGNALS] = { SIGINT,  SIGTERM, SIGHUP, SIGPIPE,
+					      SIGALRM, SIGCHLD, SIGXFSZ };
+
 void command_prepare(struct command *command)
 {
 	*command = (struct command){ 0 };
 	getrlimit(RLIMIT_MEMLOCK, &command->memlock);
+	for (size_t i = 0; i < COMMAND_SIGNALS; i++)
+		sigaction(signals[i], NULL, &command->signals[i]);
 }
 
 static int become(const struct passwd *user)
@@ -35,11 +39,10 @@ static int become(const struct passwd *user)
 __attribute__((noreturn)) static void run_child(const struct command *command, char *const *argv,
 						const struct passwd *user, int report)
 {
-	static const int signals[] = { SIGINT, SIGTERM, SIGHUP, SIGPIPE, SIGALRM };
 	int err = 0;
 
-	for (size_t i = 0; i < sizeof(signals) / sizeof(*signals); i++)
-		signal(signals[i], SIG_DFL);
+	for (size_t i = 0; i < COMMAND_SIGNALS; i++)
+		sigaction(signals[i], &command->signals[i], NULL);
 	setrlimit(RLIMIT_MEMLOCK, &command->memlock);
 	if (user)
 		err = -become(user);

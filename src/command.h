@@ -3,9 +3,13 @@
 #ifndef COMMAND_H
 #define COMMAND_H
 
+#include <signal.h>
 #include <stdbool.h>
 #include <sys/resource.h>
 #include <sys/types.h>
+
+/* Signals that nsmon handles and COMMAND is to find as they were. */
+#define COMMAND_SIGNALS 7
 
 struct command {
 	pid_t pid; /* 0: none */
@@ -13,6 +17,7 @@ struct command {
 	int status; /* as wait(2) returns it */
 	int exec_error; /* errno where it could not be started */
 	struct rlimit memlock; /* as it was before libbpf raised it */
+	struct sigaction signals[COMMAND_SIGNALS]; /* as they were before we caught them */
 };
 
 /* Before anything changes what COMMAND is to find as it was. */
@@ -25,7 +30,7 @@ void command_prepare(struct command *command);
  */
 int command_start(struct command *command, char *const *argv, const char *user);
 
-/* Takes note of its end, without waiting for at most timeout_ms (0: not at all). */
+/* Takes note of its end, waiting at most timeout_ms (0: not at all). */
 void command_reap(struct command *command, int timeout_ms);
 
 /* The exit status of a shell: its own, or 128 and the signal; 0 while it runs. */

@@ -5,6 +5,9 @@
 #include <errno.h>
 #include <string.h>
 
+/* MAX_ERRNO of include/linux/err.h. */
+#define ERRNO_MAX 4095
+
 static int decode_change(struct event *event, const struct nsmon_ns_change *change)
 {
 	if (change->changed & ~NSMON_NS_ALL)
@@ -70,8 +73,10 @@ static int decode_ns(struct event *event, const struct nsmon_header *h)
 	const struct nsmon_failed *failed = (const void *)h;
 
 	if (h->flags & NSMON_FLAG_FAILED) {
-		if (h->size != sizeof(*failed) || failed->reason == 0 ||
-		    failed->reason >= NSMON_REASONS)
+		if (h->size != sizeof(*failed) || failed->error < 1 || failed->error > ERRNO_MAX)
+			return -EINVAL;
+		if (failed->reason != NSMON_REASON_CLONE &&
+		    failed->reason != NSMON_REASON_UNSHARE && failed->reason != NSMON_REASON_SETNS)
 			return -EINVAL;
 		event->task = &failed->task;
 		event->failed = failed;

@@ -33,11 +33,11 @@ static void write_message(const char *format, va_list args)
 		return;
 	len = (size_t)snprintf(line, sizeof(line), "nsmon: ");
 	for (const char *p = message; *p; p++) {
-		if (iscntrl((unsigned char)*p) && *p != '\t')
+		if (isprint((unsigned char)*p))
+			line[len++] = *p;
+		else
 			len += (size_t)snprintf(line + len, sizeof(line) - len, "\\x%02x",
 						(unsigned char)*p);
-		else
-			line[len++] = *p;
 	}
 	line[len++] = '\n';
 	if (write(STDERR_FILENO, line, len) < 0) {

@@ -78,9 +78,11 @@ static void on_stop(int signal, siginfo_t *info, void *context)
 	wake_loop();
 }
 
+/* Again and again: the first may come between the look at stop_signal and a write. */
 static void on_alarm(int signal)
 {
 	(void)signal;
+	alarm(1);
 }
 
 static void on_hangup(int signal)
@@ -107,16 +109,22 @@ static int install_signals(bool reopens)
 	struct sigaction child = { .sa_handler = on_child, .sa_flags = SA_NOCLDSTOP };
 	struct sigaction alarm_action = { .sa_handler = on_alarm };
 	struct sigaction ignore = { .sa_handler = SIG_IGN };
+	struct sigaction before;
 
 	wake_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
 	if (wake_fd < 0)
 		return -errno;
 	sigaction(SIGINT, &stop, NULL);
 	sigaction(SIGTERM, &stop, NULL);
-	sigaction(SIGHUP, reopens ? &hangup : &stop, NULL);
+	sigaction(SIGHUP, NULL, &before);
+	if (reopens)
+		sigaction(SIGHUP, &hangup, NULL);
+	else if (before.sa_handler != SIG_IGN) /* as nohup(1) leaves it */
+		sigaction(SIGHUP, &stop, NULL);
 	sigaction(SIGCHLD, &child, NULL);
 	sigaction(SIGALRM, &alarm_action, NULL);
-	sigaction(SIGPIPE, &ignore, NULL);
+	sigaction(SIGPIPE, &ignore, NULL); /* both are errors of write() then */
+	sigaction(SIGXFSZ, &ignore, NULL);
 	return 0;
 }
 

@@ -241,8 +241,8 @@ static error_t parse_option(int key, char *arg, struct argp_state *state)
 		o->failed = true;
 		break;
 	case 'w':
-		if (!*arg)
-			argp_error(state, "--write '': it takes the name of a file");
+		if (!*arg || strcmp(arg, "--") == 0)
+			argp_error(state, "--write '%s': it takes the name of a file", arg);
 		o->write_path = arg;
 		break;
 	case OPT_USER:

@@ -4,6 +4,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <limits.h>
 #include <poll.h>
 #include <stdlib.h>
 #include <string.h>
@@ -177,7 +178,7 @@ static int wait_writable(int fd, int64_t deadline_ms)
 		left = 0;
 	n = poll(&poll_fd, 1, (int)left);
 	if (n < 0)
-		return errno == EINTR ? 0 : -errno;
+		return -errno;
 	return n ? 0 : -ETIMEDOUT;
 }
 
@@ -195,27 +196,25 @@ static int write_block(struct output *out, int timeout_ms)
 
 		if (timeout_ms >= 0) {
 			err = wait_writable(out->fd, deadline);
+			if (err == -EINTR)
+				continue;
 			if (err)
 				break;
-			len = len < 4096 ? len : 4096; /* PIPE_BUF */
+			len = len < PIPE_BUF ? len : PIPE_BUF;
 		}
 		n = write(out->fd, out->data + written, len);
-		if (n >= 0) {
+		err = n < 0 ? -errno : 0;
+		if (n > 0)
 			written += (size_t)n;
-			continue;
-		}
-		if (errno == EAGAIN) { /* somebody made our standard output non-blocking */
+		/* Somebody made our standard output non-blocking. */
+		if (err == -EAGAIN && timeout_ms < 0)
 			err = wait_writable(out->fd, now_ms() + 1000);
-			if (err == -ETIMEDOUT)
-				err = timeout_ms < 0 ? -EINTR : 0;
-			if (!err)
-				continue;
-			break;
-		}
-		err = -errno;
-		if (err == -EINTR && timeout_ms >= 0)
+		if (err == -ETIMEDOUT && timeout_ms < 0)
+			err = -EINTR;
+		if (err == -EAGAIN || (err == -EINTR && timeout_ms >= 0))
 			continue;
-		break;
+		if (err)
+			break;
 	}
 	forget_written(out, written);
 	if (!err) {

@@ -51,12 +51,19 @@ static void take_dropped(struct stream *stream)
 		stream->totals.lost += dropped[i];
 		stream->untold[i] += dropped[i];
 	}
+	if (!dropped[NSMON_LOST])
+		return;
+	/* There is one at a time: it is written at once. */
+	stream->totals.written[NSMON_LOST]--;
+	for (int i = 0; i < NSMON_KINDS; i++)
+		stream->untold[i] += stream->told[i];
 }
 
 int stream_flush(struct stream *stream)
 {
 	int err;
 
+	take_dropped(stream); /* of a file that was reopened */
 	if (stream->gave_up || output_is_empty(stream->output))
 		return 0;
 	/* Once asked to end, wait no longer than that; -EINTR may be what asks. */
@@ -102,20 +109,35 @@ static struct stamp next_stamp(struct stream *stream, uint64_t boot_ns)
 	return (struct stamp){ .seq = ++stream->seq, .time = boot_ns + stream->boot_to_real_ns };
 }
 
-/*
- * Losses that are not told yet become a record. It is written at once: were it
- * dropped as well, its counts would go with it.
- */
+/* The first record; where it could not be written, it is written as soon as it can. */
+static int put_start(struct stream *stream)
+{
+	struct stamp stamp;
+	struct line line;
+	int err;
+
+	if (!stream->start_due || !stream->formatter->start || !can_write(stream))
+		return 0;
+	err = begin_line(stream, &line);
+	if (err || stream->gave_up)
+		return err;
+	stamp = next_stamp(stream, clock_ns(CLOCK_BOOTTIME));
+	stream->formatter->start(&line, stream->run, &stamp);
+	output_commit(stream->output, &line, 0);
+	err = stream_flush(stream);
+	stream->start_due = stream->seq == 0;
+	return err;
+}
+
+/* Losses that are not told yet become a record, written at once. */
 static int tell_lost(struct stream *stream)
 {
 	struct stamp stamp;
 	struct line line;
-	uint64_t told[NSMON_KINDS];
-	uint64_t seq;
-	int err;
+	int err = put_start(stream);
 
-	if (lost_count(stream->untold) == 0 || !can_write(stream))
-		return 0;
+	if (err || lost_count(stream->untold) == 0 || !can_write(stream))
+		return err;
 	err = stream_flush(stream);
 	if (err || !can_write(stream))
 		return err;
@@ -123,19 +145,12 @@ static int tell_lost(struct stream *stream)
 	if (err || stream->gave_up)
 		return err;
 	stamp = next_stamp(stream, clock_ns(CLOCK_BOOTTIME));
-	seq = stream->seq;
-	memcpy(told, stream->untold, sizeof(told));
+	memcpy(stream->told, stream->untold, sizeof(stream->told));
 	memset(stream->untold, 0, sizeof(stream->untold));
-	stream->formatter->lost(&line, stream->run, &stamp, told);
+	stream->formatter->lost(&line, stream->run, &stamp, stream->told);
 	output_commit(stream->output, &line, NSMON_LOST);
 	stream->totals.written[NSMON_LOST]++;
-	err = stream_flush(stream);
-	if (stream->seq < seq) {
-		stream->totals.written[NSMON_LOST]--;
-		for (int i = 0; i < NSMON_KINDS; i++)
-			stream->untold[i] += told[i];
-	}
-	return err;
+	return stream_flush(stream);
 }
 
 /* Room for a record of this kind; *ready is false where it is counted as lost instead. */
@@ -252,19 +267,8 @@ int stream_record(struct stream *stream, const void *data, size_t size)
 
 int stream_start(struct stream *stream)
 {
-	struct stamp stamp;
-	struct line line;
-	int err;
-
-	if (!stream->formatter->start)
-		return 0;
-	err = begin_line(stream, &line);
-	if (err || stream->gave_up)
-		return err;
-	stamp = next_stamp(stream, clock_ns(CLOCK_BOOTTIME));
-	stream->formatter->start(&line, stream->run, &stamp);
-	output_commit(stream->output, &line, 0);
-	return stream_flush(stream);
+	stream->start_due = true;
+	return put_start(stream);
 }
 
 int stream_stop(struct stream *stream)

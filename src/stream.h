@@ -20,6 +20,8 @@ struct stream {
 	uint64_t untold[NSMON_KINDS]; /* lost, and not in the stream yet */
 	uint64_t delivered[NSMON_KINDS]; /* records of output that the kernel delivered */
 	uint64_t invalid; /* records that could not be decoded */
+	uint64_t told[NSMON_KINDS]; /* by the last lost record */
+	bool start_due; /* the start record is still to be written */
 	bool gave_up; /* the reader of the output does not read */
 	bool retry; /* one more attempt to write, where writing fails */
 };

@@ -9,8 +9,6 @@ import pytest
 import nsmonlib as lib
 import test_walk
 
-RELEASE = tuple(int(n) for n in platform.release().split("-")[0].split(".")[:2])
-
 # The first kernel that has it, and the reasons of the mnt records in the order in which the walker makes them.
 WAYS = {
     "unshare": ((7, 1), ["unshare"] * 3),  # UNSHARE_EMPTY_MNTNS
@@ -24,7 +22,7 @@ WAYS = {
 @pytest.mark.parametrize("way", WAYS)
 def test_new_way_into_a_mount_namespace(tmp_path, way, options):
     since, reasons = WAYS[way]
-    if RELEASE < since:
+    if test_walk.RELEASE < since:
         pytest.skip(f"Linux {platform.release()}: {way} makes such a mount namespace from {since[0]}.{since[1]} on")
     test_walk.runnable(test_walk.WALK, "the walker (NSMON_WALK)")
     walk = test_walk.Walk(tmp_path, *options, more=("--newest", way))

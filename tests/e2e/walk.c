@@ -61,19 +61,20 @@
 #define AT_RECURSIVE 0x8000
 #endif
 #define NSIO_GET_MNTNS_ID _IOR(0xb7, 5, uint64_t) /* NS_GET_MNTNS_ID, Linux 6.11 */
-#define NSIO_GET_ID _IOR(0xb7, 13, uint64_t)	  /* NS_GET_ID, Linux 6.18 */
+#define NSIO_GET_ID _IOR(0xb7, 13, uint64_t) /* NS_GET_ID, Linux 6.18 */
 
 /* include/uapi/linux/mount.h, sched.h; the C library's headers may not have them */
-#define WALK_OPEN_TREE_NAMESPACE 0x00000002   /* Linux 7.0 */
-#define WALK_FSMOUNT_NAMESPACE 0x00000002     /* Linux 7.1 */
-#define WALK_UNSHARE_EMPTY_MNTNS 0x00100000   /* Linux 7.1 */
-#define WALK_CLONE_EMPTY_MNTNS (1ULL << 37)   /* Linux 7.1 */
+#define WALK_OPEN_TREE_NAMESPACE 0x00000002 /* Linux 7.0 */
+#define WALK_FSMOUNT_NAMESPACE 0x00000002 /* Linux 7.1 */
+#define WALK_UNSHARE_EMPTY_MNTNS 0x00100000 /* Linux 7.1 */
+#define WALK_CLONE_EMPTY_MNTNS (1ULL << 37) /* Linux 7.1 */
 #define WALK_FSCONFIG_CMD_CREATE 6
 
 #define ARRAY_SIZE(a) (sizeof(a) / sizeof((a)[0]))
 
 struct clone3_args {
-	uint64_t flags, pidfd, child_tid, parent_tid, exit_signal, stack, stack_size, tls, set_tid, set_tid_size;
+	uint64_t flags, pidfd, child_tid, parent_tid, exit_signal, stack, stack_size, tls, set_tid,
+		set_tid_size;
 };
 
 extern char **environ;
@@ -86,21 +87,16 @@ static const struct ns_link {
 	const char *name;
 	uint64_t flag;
 } ns_links[NS_LINKS] = {
-	{ "mnt", CLONE_NEWNS },
-	{ "uts", CLONE_NEWUTS },
-	{ "ipc", CLONE_NEWIPC },
-	{ "net", CLONE_NEWNET },
-	{ "pid", CLONE_NEWPID },
-	{ "pid_for_children", CLONE_NEWPID },
-	{ "user", CLONE_NEWUSER },
-	{ "cgroup", CLONE_NEWCGROUP },
-	{ "time", CLONE_NEWTIME },
-	{ "time_for_children", CLONE_NEWTIME },
+	{ "mnt", CLONE_NEWNS },	   { "uts", CLONE_NEWUTS },
+	{ "ipc", CLONE_NEWIPC },   { "net", CLONE_NEWNET },
+	{ "pid", CLONE_NEWPID },   { "pid_for_children", CLONE_NEWPID },
+	{ "user", CLONE_NEWUSER }, { "cgroup", CLONE_NEWCGROUP },
+	{ "time", CLONE_NEWTIME }, { "time_for_children", CLONE_NEWTIME },
 };
 
 struct ns_set {
 	uint64_t inum[NS_LINKS]; /* 0: not readable */
-	uint64_t id[NS_LINKS];	 /* 0: the kernel does not tell */
+	uint64_t id[NS_LINKS]; /* 0: the kernel does not tell */
 };
 
 struct sight {
@@ -115,14 +111,14 @@ struct sight {
 enum {
 	PROC_FD = 98,
 	BOOK_FD = 99,
-	INITIAL_FD = 100,		 /* one for each link, of the task that began the walk */
-	HOLDER_FD = 100 + NS_LINKS,	 /* and of a task with a new namespace of every type */
+	INITIAL_FD = 100, /* one for each link, of the task that began the walk */
+	HOLDER_FD = 100 + NS_LINKS, /* and of a task with a new namespace of every type */
 	INITIAL_PIDFD = 100 + 2 * NS_LINKS,
 	HOLDER_PIDFD,
 };
 
 static bool have[NS_LINKS]; /* links that this kernel has */
-static int kernel_ids;	    /* 0: the kernel tells no ids; 1: of mount namespaces; 2: of all */
+static int kernel_ids; /* 0: the kernel tells no ids; 1: of mount namespaces; 2: of all */
 static unsigned int patience = 120;
 
 static void __attribute__((noreturn)) fatal(const char *what)
@@ -165,8 +161,8 @@ static void add_ns(struct line *l, const char *name, const struct ns_set *set)
 	for (int i = 0; i < NS_LINKS; i++) {
 		if (!set->inum[i])
 			continue;
-		add(l, "%s\"%s\":[%llu,%llu]", comma, ns_links[i].name, (unsigned long long)set->inum[i],
-		    (unsigned long long)set->id[i]);
+		add(l, "%s\"%s\":[%llu,%llu]", comma, ns_links[i].name,
+		    (unsigned long long)set->inum[i], (unsigned long long)set->id[i]);
 		comma = ",";
 	}
 	add(l, "}");
@@ -277,12 +273,12 @@ enum { POOL = 6, KEPT = 3, DEPTH = 3, USER_DEPTH = 6 };
 
 struct walker {
 	uint64_t random;
-	unsigned int quota;	 /* transitions left */
-	unsigned int depth;	 /* of processes */
+	unsigned int quota; /* transitions left */
+	unsigned int depth; /* of processes */
 	unsigned int user_depth; /* of user namespaces */
-	unsigned int born;	 /* children so far */
-	int code;		 /* exit code */
-	bool is_main;		 /* the main thread, while there are others */
+	unsigned int born; /* children so far */
+	int code; /* exit code */
+	bool is_main; /* the main thread, while there are others */
 	unsigned int pooled;
 	struct {
 		int fd, link;
@@ -374,12 +370,13 @@ static void enter_user_ns(struct walker *w)
 /* What a program that goes on with a walk must be told. */
 static void save(const struct walker *w, const char *token, char *text, size_t size)
 {
-	int n = snprintf(text, size, "%s %llu %u %u %u %u %d %u", token, (unsigned long long)w->random, w->quota,
-			 w->depth, w->user_depth, w->born, w->code, w->kept);
+	int n = snprintf(text, size, "%s %llu %u %u %u %u %d %u", token,
+			 (unsigned long long)w->random, w->quota, w->depth, w->user_depth, w->born,
+			 w->code, w->kept);
 
 	for (unsigned int i = 0; i < w->kept; i++)
-		n += snprintf(text + n, size - (size_t)n, " %d %d %s", w->keep[i].number, w->keep[i].go,
-			      w->keep[i].token);
+		n += snprintf(text + n, size - (size_t)n, " %d %d %s", w->keep[i].number,
+			      w->keep[i].go, w->keep[i].token);
 	if ((size_t)n >= size)
 		fatal("state");
 }
@@ -390,14 +387,15 @@ static void restore(struct walker *w, char *token, const char *text)
 	int n;
 
 	memset(w, 0, sizeof(*w));
-	if (sscanf(text, "%39s %llu %u %u %u %u %d %u%n", token, &state, &w->quota, &w->depth, &w->user_depth, &w->born,
-		   &w->code, &w->kept, &n) != 8 ||
+	if (sscanf(text, "%39s %llu %u %u %u %u %d %u%n", token, &state, &w->quota, &w->depth,
+		   &w->user_depth, &w->born, &w->code, &w->kept, &n) != 8 ||
 	    w->kept > KEPT)
 		fatal("state");
 	w->random = state;
 	for (unsigned int i = 0; i < w->kept; i++) {
 		text += n;
-		if (sscanf(text, "%d %d %39s%n", &w->keep[i].number, &w->keep[i].go, w->keep[i].token, &n) != 3)
+		if (sscanf(text, "%d %d %39s%n", &w->keep[i].number, &w->keep[i].go,
+			   w->keep[i].token, &n) != 3)
 			fatal("state");
 		if (fcntl(w->keep[i].go, F_SETFD, FD_CLOEXEC))
 			fatal("keep");
@@ -589,11 +587,13 @@ static void create_program(struct walker *w, struct birth *b, uint64_t state)
 	} else {
 		const size_t size = 65536;
 		struct vfork_child v = { .argv = argv };
-		char *stack = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+		char *stack = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS,
+				   -1, 0);
 
 		if (stack == MAP_FAILED)
 			fatal("mmap");
-		b->ret = clone(vfork_main, stack + size, (int)b->flags | CLONE_VM | CLONE_VFORK | SIGCHLD, &v);
+		b->ret = clone(vfork_main, stack + size,
+			       (int)b->flags | CLONE_VM | CLONE_VFORK | SIGCHLD, &v);
 		b->error = errno;
 		b->child = v.sight;
 		munmap(stack, size);
@@ -605,8 +605,8 @@ static void book_birth(const struct birth *b)
 	struct line l;
 
 	line_begin(&l, "clone", &b->creator);
-	add(&l, ",\"step\":%d,\"call\":\"%s\",\"flags\":%llu,\"token\":\"%s\"", b->step, call_names[b->call],
-	    (unsigned long long)b->flags, b->token);
+	add(&l, ",\"step\":%d,\"call\":\"%s\",\"flags\":%llu,\"token\":\"%s\"", b->step,
+	    call_names[b->call], (unsigned long long)b->flags, b->token);
 	add_result(&l, b->ret, b->error);
 	add_ns(&l, "own", &b->creator.own);
 	add_ns(&l, "row", &b->row);
@@ -626,7 +626,8 @@ static void create(struct walker *w, struct birth *b)
 	uint64_t state = next(w);
 	bool locked = threaded && !w->is_main;
 
-	b->code = b->work == walk_threads ? 0 : (int)pick(w, 90); /* which thread ends last is open */
+	b->code =
+		b->work == walk_threads ? 0 : (int)pick(w, 90); /* which thread ends last is open */
 	if (locked)
 		pthread_rwlock_rdlock(&row_lock);
 	look(&b->creator);
@@ -708,7 +709,8 @@ static void create_first(struct walker *w, struct birth *b)
 
 static void create_step(struct walker *w)
 {
-	static const enum call calls[] = { FORK, FORK, CLONE, CLONE, CLONE, CLONE3, CLONE3, CLONE3, VFORK, SPAWN };
+	static const enum call calls[] = { FORK,   FORK,   CLONE,  CLONE, CLONE,
+					   CLONE3, CLONE3, CLONE3, VFORK, SPAWN };
 	struct birth b = { .call = calls[pick(w, ARRAY_SIZE(calls))], .work = walk, .step = true };
 
 	if (b.call == CLONE || b.call == CLONE3)
@@ -716,7 +718,8 @@ static void create_step(struct walker *w)
 	if (b.call == CLONE)
 		b.flags &= ~(uint64_t)CLONE_NEWTIME; /* that bit belongs to the signal there */
 	if ((b.call == CLONE || b.call == CLONE3) && pick(w, 4) == 0)
-		b.flags |= pick(w, 2) ? CLONE_FS : CLONE_SYSVSEM; /* not with mnt and user, and not with ipc */
+		b.flags |= pick(w, 2) ? CLONE_FS
+				      : CLONE_SYSVSEM; /* not with mnt and user, and not with ipc */
 	if (b.call == VFORK && pick(w, 2))
 		b.flags = CLONE_NEWUTS | (pick(w, 2) ? CLONE_NEWNET : 0);
 	if (w->depth < DEPTH && pick(w, 2)) {
@@ -1020,10 +1023,14 @@ static void newest_unshare(struct walker *w)
 
 static void newest_clone(struct walker *w)
 {
-	static const uint64_t more[] = { 0, CLONE_NEWUTS, CLONE_NEWNS | CLONE_NEWUSER | CLONE_NEWPID };
+	static const uint64_t more[] = { 0, CLONE_NEWUTS,
+					 CLONE_NEWNS | CLONE_NEWUSER | CLONE_NEWPID };
 
 	for (unsigned int i = 0; i < ARRAY_SIZE(more); i++) {
-		struct birth b = { .call = CLONE3, .flags = WALK_CLONE_EMPTY_MNTNS | more[i], .work = walk, .step = true };
+		struct birth b = { .call = CLONE3,
+				   .flags = WALK_CLONE_EMPTY_MNTNS | more[i],
+				   .work = walk,
+				   .step = true };
 
 		create_and_wait(w, &b);
 	}
@@ -1039,7 +1046,8 @@ static void join_and_leave(struct walker *w, int fd)
 /* Nobody is in the new namespace until setns(); the call that made it failed where setns() says EBADF. */
 static void newest_open_tree(struct walker *w)
 {
-	join_and_leave(w, (int)syscall(SYS_open_tree, AT_FDCWD, "/", WALK_OPEN_TREE_NAMESPACE | O_CLOEXEC));
+	join_and_leave(w, (int)syscall(SYS_open_tree, AT_FDCWD, "/",
+				       WALK_OPEN_TREE_NAMESPACE | O_CLOEXEC));
 	join_and_leave(w, (int)syscall(SYS_open_tree, AT_FDCWD, "/",
 				       WALK_OPEN_TREE_NAMESPACE | O_CLOEXEC | AT_RECURSIVE));
 }

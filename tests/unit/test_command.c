@@ -56,14 +56,19 @@ static void write_file(const char *name, const char *text, mode_t mode)
 	close(fd);
 }
 
-static int run(struct command *command, char *const *argv)
+static int run_prepared(struct command *command, char *const *argv)
 {
-	command_prepare(command);
 	assert_int_equal(command_start(command, argv, NULL), 0);
 	assert_true(command->pid > 0);
 	command_reap(command, 10000);
 	assert_true(command->ended);
 	return command_exit_status(command);
+}
+
+static int run(struct command *command, char *const *argv)
+{
+	command_prepare(command);
+	return run_prepared(command, argv);
 }
 
 #define RUN(command, ...) run(command, (char *[]){ __VA_ARGS__, NULL })
@@ -149,20 +154,30 @@ static void ignore_signal(int signal)
 	(void)signal;
 }
 
-/* nsmon handles signals and ignores SIGPIPE; the command starts without that. */
-static void test_signals_are_default(void **state)
+/* nsmon handles signals and ignores SIGPIPE; the command finds them as nsmon did. */
+static void test_signals_are_as_before(void **state)
 {
 	static const int signals[] = { SIGINT, SIGTERM, SIGHUP, SIGPIPE, SIGALRM };
 	char text[96];
-	struct command c;
+	char *argv[] = { "/bin/sh", "-c", text, NULL };
+	struct command before, c;
 
 	(void)state;
+	command_prepare(&before);
 	for (size_t i = 0; i < sizeof(signals) / sizeof(*signals); i++)
 		signal(signals[i], i % 2 ? SIG_IGN : ignore_signal);
 	for (size_t i = 0; i < sizeof(signals) / sizeof(*signals); i++) {
 		snprintf(text, sizeof(text), "kill -%d $$; exit 9", signals[i]);
-		assert_int_equal(RUN(&c, "/bin/sh", "-c", text), 128 + signals[i]);
+		c = before;
+		assert_int_equal(run_prepared(&c, argv), 128 + signals[i]);
 	}
+	/* As nohup(1) starts it. */
+	signal(SIGHUP, SIG_IGN);
+	command_prepare(&before);
+	signal(SIGHUP, ignore_signal);
+	snprintf(text, sizeof(text), "kill -%d $$; exit 9", SIGHUP);
+	c = before;
+	assert_int_equal(run_prepared(&c, argv), 9);
 	for (size_t i = 0; i < sizeof(signals) / sizeof(*signals); i++)
 		signal(signals[i], SIG_DFL);
 }
@@ -310,7 +325,7 @@ int main(void)
 		cmocka_unit_test(test_not_executable),
 		cmocka_unit_test(test_search_in_path),
 		cmocka_unit_test(test_arguments_and_environment),
-		cmocka_unit_test(test_signals_are_default),
+		cmocka_unit_test(test_signals_are_as_before),
 		cmocka_unit_test(test_no_descriptor_is_left),
 		cmocka_unit_test(test_reap_waits_no_longer),
 		cmocka_unit_test(test_start_waits_for_the_exec),

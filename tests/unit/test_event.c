@@ -307,7 +307,7 @@ static void test_reasons_and_types(void **state)
 		assert_int_equal(decode(&e, &record, size), bit < NSMON_NS_TYPES ? 0 : -EINVAL);
 	}
 	for (uint32_t reason = 0; reason < 20; reason++) {
-		int valid = reason >= NSMON_REASON_CLONE && reason <= NSMON_REASON_KERNEL;
+		int valid = reason >= NSMON_REASON_CLONE && reason <= NSMON_REASON_SETNS;
 
 		size = sample(6);
 		record.failed.reason = reason;
