@@ -145,18 +145,19 @@ golden-tool: $(B)/golden
 $(B)/golden: tests/golden/golden.c $(PURE_OBJECTS) Makefile
 	$(call say,CC,$@)$(CC) $(CPPFLAGS) $(ALL_CFLAGS) -MMD -MP -MF $@.d -o $@ $< $(PURE_OBJECTS) $(LIBS)
 
-drivers: $(OUTPUT)/driver $(OUTPUT)/driver32
+WORKLOADS := driver walk
+drivers: $(WORKLOADS:%=$(OUTPUT)/%) $(WORKLOADS:%=$(OUTPUT)/%32)
 
-# Static: a program without a dynamic linker starts ten times faster in an emulated machine.
+# Static: a program without a dynamic linker starts much faster in an emulated machine.
 DRIVER_CFLAGS := -std=gnu11 -O2 -g -Wall -Wextra -Werror -pthread -static
 
-$(OUTPUT)/driver: tests/e2e/driver.c Makefile | $(B)/tools
+$(WORKLOADS:%=$(OUTPUT)/%): $(OUTPUT)/%: tests/e2e/%.c Makefile | $(B)/tools
 	$(call say,CC,$@)$(CC) $(DRIVER_CFLAGS) -o $@ $<
 
 # Without a 32-bit C library the tests of ia32 callers say that they are skipped.
-$(OUTPUT)/driver32: tests/e2e/driver.c Makefile | $(B)/tools
+$(WORKLOADS:%=$(OUTPUT)/%32): $(OUTPUT)/%32: tests/e2e/%.c Makefile | $(B)/tools
 	$(call say,CC,$@)if [ '$(BPF_ARCH)' != x86 ] || ! echo 'int main(void){return 0;}' | \
-		gcc -m32 -x c -o /dev/null - 2>/dev/null; then \
+		gcc -m32 -static -x c -o /dev/null - 2>/dev/null; then \
 		echo '  note: no 32-bit C library here, so no $@'; \
 	else gcc -m32 $(DRIVER_CFLAGS) -o $@ $<; fi
 
@@ -182,5 +183,5 @@ uninstall:
 
 clean:
 	rm -rf $(filter-out / . ..,$(OUTPUT))/*.o $(OUTPUT)/*.d $(OUTPUT)/*.h $(OUTPUT)/unit \
-		$(OUTPUT)/san $(OUTPUT)/fuzz $(OUTPUT)/tools $(OUTPUT)/golden $(OUTPUT)/golden.d $(OUTPUT)/driver \
-		$(OUTPUT)/driver32 $(OUTPUT)/nsmon.8 nsmon
+		$(OUTPUT)/san $(OUTPUT)/fuzz $(OUTPUT)/tools $(OUTPUT)/golden $(OUTPUT)/golden.d $(WORKLOADS:%=$(OUTPUT)/%) \
+		$(WORKLOADS:%=$(OUTPUT)/%32) $(OUTPUT)/nsmon.8 nsmon

@@ -43,6 +43,9 @@ __attribute__((noreturn)) static void run_child(const struct command *command, c
 
 	for (size_t i = 0; i < COMMAND_SIGNALS; i++)
 		sigaction(signals[i], &command->signals[i], NULL);
+	/* These are passed on; a shell's background job finds SIGINT ignored. */
+	signal(SIGINT, SIG_DFL);
+	signal(SIGTERM, SIG_DFL);
 	setrlimit(RLIMIT_MEMLOCK, &command->memlock);
 	if (user)
 		err = -become(user);

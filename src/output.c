@@ -225,6 +225,8 @@ static int write_block(struct output *out, int timeout_ms)
 		out->failing = false;
 		return 0;
 	}
+	if (err == -EIO && out->terminal) /* hung up: nobody looks on any more */
+		err = -EPIPE;
 	if (err == -EPIPE || err == -EINTR || err == -ETIMEDOUT)
 		return err;
 	if (!out->failing)
