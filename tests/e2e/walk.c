@@ -190,7 +190,11 @@ static void line_end(struct line *l)
 
 /* ---- looking ---- */
 
-static void read_link(const char *task, int link, struct ns_set *set)
+/*
+ * seen: what the task saw when it looked last. A link that is the same is the same namespace, for
+ * that one was in use all the time: its id need not be asked for.
+ */
+static void read_link(const char *task, int link, struct ns_set *set, const struct ns_set *seen)
 {
 	char path[64], target[64];
 	const char *bracket;
@@ -207,6 +211,10 @@ static void read_link(const char *task, int link, struct ns_set *set)
 	if (!bracket)
 		return;
 	set->inum[link] = strtoull(bracket + 1, NULL, 10);
+	if (seen && seen->inum[link] == set->inum[link]) {
+		set->id[link] = seen->id[link];
+		return;
+	}
 	if (kernel_ids < (link == MNT ? 1 : 2))
 		return;
 	fd = openat(PROC_FD, path, O_RDONLY | O_CLOEXEC);
@@ -217,13 +225,13 @@ static void read_link(const char *task, int link, struct ns_set *set)
 	close(fd);
 }
 
-static void read_ns(const char *task, struct ns_set *set)
+static void read_ns(const char *task, struct ns_set *set, const struct ns_set *seen)
 {
 	for (int i = 0; i < NS_LINKS; i++)
-		read_link(task, i, set);
+		read_link(task, i, set, seen);
 }
 
-static void look(struct sight *s)
+static void look(struct sight *s, struct ns_set *seen)
 {
 	char target[64];
 	ssize_t n;
@@ -235,7 +243,9 @@ static void look(struct sight *s)
 	target[n] = '\0';
 	if (sscanf(target, "%d/task/%d", &s->pid, &s->tid) != 2)
 		fatal(target);
-	read_ns("thread-self", &s->own);
+	read_ns("thread-self", &s->own, seen);
+	if (seen)
+		*seen = s->own;
 }
 
 static int open_own(int link)
@@ -278,6 +288,7 @@ struct walker {
 	unsigned int user_depth; /* of user namespaces */
 	unsigned int born; /* children so far */
 	int code; /* exit code */
+	struct ns_set seen; /* when it looked last */
 	bool is_main; /* the main thread, while there are others */
 	unsigned int pooled;
 	struct {
@@ -413,13 +424,13 @@ static void book_exec(const char *path, const struct sight *s, bool step)
 }
 
 /* An exec of `path`, by execveat() where fd is not negative; comes back only when it fails. */
-static void do_exec(int fd, const char *path, char *const argv[], bool step)
+static void do_exec(struct walker *w, int fd, const char *path, char *const argv[], bool step)
 {
 	struct sight s;
 	struct line l;
 	int error;
 
-	look(&s);
+	look(&s, &w->seen);
 	book_exec(path, &s, step);
 	if (fd < 0)
 		execve(path, argv, environ);
@@ -442,7 +453,7 @@ static void exec_step(struct walker *w)
 		if (fcntl(w->keep[i].go, F_SETFD, 0))
 			fatal("keep");
 	save(w, "-", text, sizeof(text));
-	do_exec(by_fd ? PROC_FD : -1, by_fd ? "self/exe" : "/proc/self/exe", argv, true);
+	do_exec(w, by_fd ? PROC_FD : -1, by_fd ? "self/exe" : "/proc/self/exe", argv, true);
 	fatal("exec");
 }
 
@@ -536,7 +547,7 @@ static void create_copy(struct walker *w, struct birth *b, uint64_t state)
 		make_kid(&kid, w, b, state);
 		if (b->flags & CLONE_NEWUSER)
 			enter_user_ns(&kid);
-		look(&b->child);
+		look(&b->child, &kid.seen);
 		if (write(up[1], &b->child, sizeof(b->child)) != sizeof(b->child))
 			_exit(97);
 		close(up[1]);
@@ -564,7 +575,7 @@ static int vfork_main(void *argument)
 	struct vfork_child *v = argument;
 	const char *path = "/proc/self/exe";
 
-	look(&v->sight);
+	look(&v->sight, NULL);
 	book_exec(path, &v->sight, false);
 	execve(path, v->argv, environ);
 	_exit(96);
@@ -630,11 +641,11 @@ static void create(struct walker *w, struct birth *b)
 		b->work == walk_threads ? 0 : (int)pick(w, 90); /* which thread ends last is open */
 	if (locked)
 		pthread_rwlock_rdlock(&row_lock);
-	look(&b->creator);
+	look(&b->creator, &w->seen);
 	if (b->creator.pid == b->creator.tid)
 		b->row = b->creator.own;
 	else
-		read_ns("self", &b->row);
+		read_ns("self", &b->row, NULL);
 	snprintf(b->token, sizeof(b->token), "%d.%d.%u", b->creator.pid, b->creator.tid, w->born++);
 	if (b->call == VFORK || b->call == SPAWN)
 		create_program(w, b, state);
@@ -668,7 +679,7 @@ static void end_kept(struct walker *w, unsigned int i)
 {
 	struct sight s;
 
-	look(&s);
+	look(&s, &w->seen);
 	let_go(w->keep[i].go);
 	await(&s, w->keep[i].number, w->keep[i].token);
 	w->keep[i] = w->keep[--w->kept];
@@ -698,7 +709,7 @@ static void create_first(struct walker *w, struct birth *b)
 		errno = b->error;
 		fatal("the first process of a pid namespace");
 	}
-	read_link("thread-self", PID_FOR_CHILDREN, &b->creator.own);
+	read_link("thread-self", PID_FOR_CHILDREN, &b->creator.own, NULL);
 	if (b->creator.pid == b->creator.tid)
 		b->row = b->creator.own;
 	w->keep[w->kept].number = (int)b->ret;
@@ -754,12 +765,12 @@ static void do_unshare(struct walker *w, uint64_t flags)
 	long ret;
 	int error;
 
-	look(&before);
+	look(&before, &w->seen);
 	ret = syscall(SYS_unshare, (unsigned long)flags);
 	error = errno;
 	if (ret == 0 && flags & CLONE_NEWPID)
 		create_first(w, &first);
-	look(&after);
+	look(&after, &w->seen);
 	line_begin(&l, "unshare", &before);
 	add(&l, ",\"step\":1,\"flags\":%llu", (unsigned long long)flags);
 	add_result(&l, ret, error);
@@ -778,10 +789,10 @@ static void do_setns(struct walker *w, int fd, uint64_t flags, const char *of)
 	long ret;
 	int error;
 
-	look(&before);
+	look(&before, &w->seen);
 	ret = syscall(SYS_setns, fd, (int)flags);
 	error = errno;
-	look(&after);
+	look(&after, &w->seen);
 	line_begin(&l, "setns", &before);
 	add(&l, ",\"step\":1,\"flags\":%llu,\"of\":\"%s\"", (unsigned long long)flags, of);
 	add_result(&l, ret, error);
@@ -904,10 +915,10 @@ static void failing_step(struct walker *w)
 		create_and_wait(w, &b);
 		break;
 	case 10:
-		do_exec(-1, "/nonexistent/program", argv, true);
+		do_exec(w, -1, "/nonexistent/program", argv, true);
 		break;
 	default:
-		do_exec(-1, "/", argv, true);
+		do_exec(w, -1, "/", argv, true);
 		break;
 	}
 }
@@ -964,7 +975,7 @@ static void *thread_main(void *argument)
 	struct sight s;
 	struct line l;
 
-	look(&s);
+	look(&s, &t->walker.seen);
 	line_begin(&l, "thread", &s);
 	add(&l, ",\"ptid\":%d", t->creator.tid);
 	add_ns(&l, "creator", &t->creator.own);
@@ -997,7 +1008,7 @@ static void walk_threads(struct walker *w)
 		t[i].walker.random = next(w);
 		t[i].walker.quota = share;
 		t[i].walker.pooled = 0;
-		look(&t[i].creator);
+		look(&t[i].creator, &w->seen);
 		errno = pthread_create(&t[i].handle, NULL, thread_main, &t[i]);
 		if (errno)
 			fatal("pthread_create");
@@ -1111,7 +1122,7 @@ static int resume(const char *text)
 
 	start(NULL);
 	restore(&w, token, text);
-	look(&s);
+	look(&s, &w.seen);
 	line_begin(&l, "report", &s);
 	add(&l, ",\"token\":\"%s\"", token);
 	add_ns(&l, "own", &s.own);
@@ -1162,7 +1173,7 @@ int main(int argc, char *argv[])
 		return usage();
 	start(book);
 	w.random = seed;
-	look(&s);
+	look(&s, &w.seen);
 	line_begin(&l, "begin", &s);
 	add(&l, ",\"seed\":%llu,\"steps\":%u,\"threads\":%u", seed, steps, threads);
 	add_ns(&l, "own", &s.own);
