@@ -269,7 +269,7 @@ def test_the_walk_goes_everywhere(long_walk):
     failed = {lib.error_name(b["errno"]) for b in long_walk.book if "errno" in b}
     assert failed >= {"EPERM", "EINVAL", "EBADF", "EEXIST", "ENOENT"}
     assert sum(1 for b in long_walk.book if "errno" in b) < len(long_walk.steps) / 2
-    assert sum(len(s) for s in expected.streams.values()) > 1500
+    assert sum(len(s) for s in expected.streams.values()) > 1000
 
 
 def test_ids(long_walk):
@@ -326,7 +326,7 @@ def test_the_comparison_can_fail(long_walk):
             tried.add(kind)
             with pytest.raises(AssertionError):
                 compare(expected, stream)
-    assert len(tried) > 40
+    assert len(tried) > 25
 
 
 if __name__ == "__main__":
