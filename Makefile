@@ -29,7 +29,7 @@ $(error nsmon runs on x86_64 and arm64, not on $(ARCH))
 endif
 
 B := $(OUTPUT)$(if $(SAN),/san)
-NSMON := $(if $(SAN),$(B)/nsmon,nsmon)
+NSMON := $(if $(SAN)$(filter-out build,$(OUTPUT)),$(B)/nsmon,nsmon)
 Q := $(if $(V),,@)
 say = $(if $(V),,@printf '  %-8s %s\n' '$(1)' '$(2)';)
 
@@ -71,7 +71,14 @@ help:
 $(NSMON): $(OBJECTS)
 	$(call say,LINK,$@)$(CC) $(ALL_CFLAGS) $(LDFLAGS) -o $@ $(OBJECTS) $(LIBS)
 
-$(B)/%.o: src/%.c Makefile | $(B)/tools
+# Other flags than last time (DEBUG=1, CC=clang, ...) build everything again.
+FLAGS := $(CC) $(ALL_CFLAGS) $(CPPFLAGS) $(LDFLAGS) $(CLANG) $(BPF_CFLAGS)
+$(B)/flags: FORCE | $(B)/tools
+	@printf '%s\n' '$(FLAGS)' | cmp -s - $@ || printf '%s\n' '$(FLAGS)' > $@
+.PHONY: FORCE
+FORCE:
+
+$(B)/%.o: src/%.c Makefile $(B)/flags | $(B)/tools
 	$(call say,CC,$@)$(CC) $(CPPFLAGS) $(ALL_CFLAGS) -MMD -MP -c -o $@ $<
 
 $(B)/schema.o: src/schema.S dist/nsmon.schema.json Makefile | $(B)/tools
@@ -87,7 +94,7 @@ $(B)/nsmon.skel.h: $(B)/nsmon.bpf.o
 $(B)/nsmon.bpf.o: $(B)/nsmon.debug.bpf.o
 	$(call say,LINK,$@)$(BPFTOOL) gen object $@ $<
 
-$(B)/nsmon.debug.bpf.o: src/nsmon.bpf.c Makefile | $(B)/tools
+$(B)/nsmon.debug.bpf.o: src/nsmon.bpf.c Makefile $(B)/flags | $(B)/tools
 	$(call say,BPF,$@)$(CLANG) $(BPF_CFLAGS) -MMD -MP -MT $@ -MF $(B)/nsmon.bpf.d -c -o $@ $<
 
 -include $(wildcard $(B)/*.d $(B)/unit/*.d)
@@ -183,5 +190,5 @@ uninstall:
 
 clean:
 	rm -rf $(filter-out / . ..,$(OUTPUT))/*.o $(OUTPUT)/*.d $(OUTPUT)/*.h $(OUTPUT)/unit \
-		$(OUTPUT)/san $(OUTPUT)/fuzz $(OUTPUT)/tools $(OUTPUT)/golden $(OUTPUT)/golden.d $(WORKLOADS:%=$(OUTPUT)/%) \
+		$(OUTPUT)/san $(OUTPUT)/fuzz $(OUTPUT)/tools $(OUTPUT)/flags $(OUTPUT)/golden $(OUTPUT)/golden.d $(WORKLOADS:%=$(OUTPUT)/%) \
 		$(WORKLOADS:%=$(OUTPUT)/%32) $(OUTPUT)/nsmon.8 nsmon

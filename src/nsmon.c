@@ -393,8 +393,11 @@ static int run_loop(struct nsmon *nsmon)
 	}
 }
 
-/* What the kernel saw is what it delivered plus what it lost, or we say so. */
-static void prove(struct nsmon *nsmon)
+/*
+ * What the kernel saw is what it delivered plus what it lost, or we say so.
+ * Runs that it skipped saw nothing: they are added to lost.
+ */
+static void prove(struct nsmon *nsmon, uint64_t lost[NSMON_KINDS])
 {
 	struct stream *stream = &nsmon->stream;
 	struct probe_statistics s;
@@ -418,9 +421,13 @@ static void prove(struct nsmon *nsmon)
 	if (stream->totals.has_switches)
 		log_debug("nsproxy: %llu switches, %llu of them accounted for",
 			  (unsigned long long)s.switches, (unsigned long long)s.switches_known);
-	if (s.missed)
-		log_error("the kernel skipped %llu runs of nsmon's programs: events may be missing",
-			  (unsigned long long)s.missed);
+	if (lost_count(s.missed)) {
+		log_error("the kernel skipped %llu runs of nsmon's programs: as many records may "
+			  "be missing",
+			  (unsigned long long)lost_count(s.missed));
+		for (int i = 0; i < NSMON_KINDS; i++)
+			lost[i] += s.missed[i];
+	}
 }
 
 static void log_totals(const struct stream *stream)
@@ -447,8 +454,8 @@ static int finish(struct nsmon *nsmon)
 	if (n < 0)
 		return n;
 	probe_lost(nsmon->probe, lost);
+	prove(nsmon, lost);
 	n = stream_kernel_lost(&nsmon->stream, lost);
-	prove(nsmon);
 	log_totals(&nsmon->stream);
 	return n ? n : stream_stop(&nsmon->stream);
 }

@@ -536,11 +536,18 @@ void probe_lost(const struct probe *probe, uint64_t lost[NSMON_KINDS])
 		lost[i] = __atomic_load_n(&probe->skel->bss->lost[i], __ATOMIC_RELAXED);
 }
 
-/* A program is skipped where it would run on top of itself. */
-static uint64_t missed_runs(const struct probe *probe)
+static enum nsmon_kind kind_of(const struct nsmon_bpf *skel, const struct bpf_program *program)
+{
+	if (program == skel->progs.on_fork)
+		return NSMON_FORK;
+	if (program == skel->progs.on_exec)
+		return NSMON_EXEC;
+	return program == skel->progs.on_exit ? NSMON_EXIT : NSMON_NS;
+}
+
+static void read_missed(const struct probe *probe, uint64_t missed[NSMON_KINDS])
 {
 	struct bpf_program *program;
-	uint64_t missed = 0;
 
 	bpf_object__for_each_program(program, probe->skel->obj) {
 		struct bpf_prog_info info = { 0 };
@@ -548,9 +555,8 @@ static uint64_t missed_runs(const struct probe *probe)
 		int fd = bpf_program__fd(program);
 
 		if (fd >= 0 && bpf_obj_get_info_by_fd(fd, &info, &len) == 0)
-			missed += info.recursion_misses;
+			missed[kind_of(probe->skel, program)] += info.recursion_misses;
 	}
-	return missed;
 }
 
 int probe_statistics(const struct probe *probe, struct probe_statistics *statistics)
@@ -575,7 +581,7 @@ int probe_statistics(const struct probe *probe, struct probe_statistics *statist
 		}
 	}
 	free(counters);
-	statistics->missed = missed_runs(probe);
+	read_missed(probe, statistics->missed);
 	statistics->has_switches = probe->backend != BACKEND_TRACEPOINT;
 	statistics->switches = probe->skel->bss->switches;
 	statistics->switches_known = probe->skel->bss->switches_known;

@@ -68,7 +68,12 @@ void probe_detach(struct probe *probe);
 struct probe_statistics {
 	uint64_t seen[NSMON_KINDS]; /* records of output, delivered or lost, all CPUs */
 	uint64_t lost[NSMON_KINDS];
-	uint64_t missed; /* runs of a program that the kernel skipped; 5.12 and later */
+	/*
+	 * Runs of a program that the kernel skipped, by the kind that they may
+	 * have been of; 5.12 and later tell. It skips one on a CPU where the
+	 * same program was preempted, as preemptible kernels do.
+	 */
+	uint64_t missed[NSMON_KINDS];
 	bool has_switches;
 	uint64_t switches;
 	uint64_t switches_known;
