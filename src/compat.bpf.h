@@ -103,7 +103,8 @@ static __always_inline bool compat_is_32bit(struct task_struct *task)
 /* arch/x86/entry/syscalls/syscall_32.tbl, syscall_64.tbl */
 static __always_inline enum syscall compat_syscall(long nr, struct task_struct *task)
 {
-	switch (nr & ~X32_SYSCALL_BIT) {
+	/* The upper half of the register is the caller's: the kernel looks at an int. */
+	switch ((int)nr & ~X32_SYSCALL_BIT) {
 	case 272:
 		return compat_is_32bit(task) ? SYSCALL_OTHER : SYSCALL_UNSHARE;
 	case 310:

@@ -578,6 +578,8 @@ static int run_trace(struct nsmon *nsmon)
 		  nsmon->kernel.uname.nodename);
 	stream_init(&nsmon->stream, formatters[nsmon->options.output], &nsmon->run, nsmon->output,
 		    &stop_signal);
+	nsmon->stream.boot_offset_ns = probe_boot_offset_ns(nsmon->probe);
+	stream_begin_batch(&nsmon->stream);
 	status = trace_events(nsmon);
 	close(nsmon->epoll_fd);
 out:

@@ -15,6 +15,7 @@
 #include <string.h>
 #include <sys/syscall.h>
 #include <sys/sysinfo.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "log.h"
@@ -27,6 +28,8 @@
 
 #define MIB ((size_t)1 << 20)
 
+#define NS_PER_S 1000000000LL
+
 /* More than this waiting gains nothing: a wake-up costs little by then. */
 #define WAKEUP_BYTES_MAX (MIB / 4)
 
@@ -36,6 +39,7 @@ struct probe {
 	enum backend backend;
 	struct bpf_link *links[LINKS_MAX];
 	size_t link_count;
+	int64_t boot_offset_ns;
 	probe_record_fn function; /* during probe_read() */
 	void *context;
 	int left;
@@ -331,12 +335,23 @@ static int attach(struct probe *probe, const struct hook *hooks, size_t count,
 	return 0;
 }
 
+static int64_t boot_ns(void)
+{
+	struct timespec ts;
+
+	clock_gettime(CLOCK_BOOTTIME, &ts);
+	return (int64_t)ts.tv_sec * NS_PER_S + ts.tv_nsec;
+}
+
 /* Lets the kernel say in which pid namespace nsmon itself is. */
 static void read_view(struct probe *probe)
 {
 	LIBBPF_OPTS(bpf_test_run_opts, opts);
 	int err = bpf_prog_test_run_opts(bpf_program__fd(probe->skel->progs.read_view), &opts);
 
+	probe->boot_offset_ns = err ? 0 : boot_ns() - (int64_t)probe->skel->bss->view_boot_ns;
+	if (llabs(probe->boot_offset_ns) < NS_PER_S) /* the time that the call took */
+		probe->boot_offset_ns = 0;
 	if (probe->skel->bss->view_level)
 		log_note("this is not the initial pid namespace: only tasks that can be seen from "
 			 "it are traced, numbered as it does");
@@ -489,6 +504,11 @@ void probe_close(struct probe *probe)
 enum backend probe_backend(const struct probe *probe)
 {
 	return probe->backend;
+}
+
+int64_t probe_boot_offset_ns(const struct probe *probe)
+{
+	return probe->boot_offset_ns;
 }
 
 int probe_fd(const struct probe *probe)

@@ -35,6 +35,12 @@ void probe_close(struct probe *probe);
 
 enum backend probe_backend(const struct probe *probe);
 
+/*
+ * What CLOCK_BOOTTIME shows here beyond the kernel's own, in nanoseconds: the
+ * offset of nsmon's time namespace.
+ */
+int64_t probe_boot_offset_ns(const struct probe *probe);
+
 /* Becomes readable when the kernel wakes the reader; the probe's own. */
 int probe_fd(const struct probe *probe);
 

@@ -21,6 +21,12 @@ static uint64_t clock_ns(clockid_t clock)
 	return (uint64_t)ts.tv_sec * NS_PER_S + (uint64_t)ts.tv_nsec;
 }
 
+/* As the records of the kernel tell it. */
+static uint64_t kernel_boot_ns(const struct stream *stream)
+{
+	return clock_ns(CLOCK_BOOTTIME) - (uint64_t)stream->boot_offset_ns;
+}
+
 void stream_init(struct stream *stream, const struct formatter *formatter, const struct run *run,
 		 struct output *output, const volatile sig_atomic_t *stop)
 {
@@ -36,7 +42,7 @@ void stream_init(struct stream *stream, const struct formatter *formatter, const
 
 void stream_begin_batch(struct stream *stream)
 {
-	stream->boot_to_real_ns = clock_ns(CLOCK_REALTIME) - clock_ns(CLOCK_BOOTTIME);
+	stream->boot_to_real_ns = clock_ns(CLOCK_REALTIME) - kernel_boot_ns(stream);
 	stream->retry = true;
 }
 
@@ -121,7 +127,7 @@ static int put_start(struct stream *stream)
 	err = begin_line(stream, &line);
 	if (err || stream->gave_up)
 		return err;
-	stamp = next_stamp(stream, clock_ns(CLOCK_BOOTTIME));
+	stamp = next_stamp(stream, kernel_boot_ns(stream));
 	stream->formatter->start(&line, stream->run, &stamp);
 	output_commit(stream->output, &line, 0);
 	err = stream_flush(stream);
@@ -144,7 +150,7 @@ static int tell_lost(struct stream *stream)
 	err = begin_line(stream, &line);
 	if (err || stream->gave_up)
 		return err;
-	stamp = next_stamp(stream, clock_ns(CLOCK_BOOTTIME));
+	stamp = next_stamp(stream, kernel_boot_ns(stream));
 	memcpy(stream->told, stream->untold, sizeof(stream->told));
 	memset(stream->untold, 0, sizeof(stream->untold));
 	stream->formatter->lost(&line, stream->run, &stamp, stream->told);
@@ -281,7 +287,7 @@ int stream_stop(struct stream *stream)
 		err = begin_line(stream, &line);
 		if (err || stream->gave_up)
 			return err;
-		stamp = next_stamp(stream, clock_ns(CLOCK_BOOTTIME));
+		stamp = next_stamp(stream, kernel_boot_ns(stream));
 		stream->formatter->stop(&line, stream->run, &stamp, &stream->totals);
 		output_commit(stream->output, &line, 0);
 	}

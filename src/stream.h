@@ -15,7 +15,8 @@ struct stream {
 	const volatile sig_atomic_t *stop; /* a signal asked to end */
 	struct totals totals;
 	uint64_t seq;
-	uint64_t boot_to_real_ns;
+	int64_t boot_offset_ns; /* of our CLOCK_BOOTTIME; 0 but in a time namespace */
+	uint64_t boot_to_real_ns; /* from the kernel's CLOCK_BOOTTIME */
 	uint64_t kernel_lost[NSMON_KINDS]; /* as last told by the kernel */
 	uint64_t untold[NSMON_KINDS]; /* lost, and not in the stream yet */
 	uint64_t delivered[NSMON_KINDS]; /* records of output that the kernel delivered */

@@ -17,6 +17,9 @@
 volatile __u32 view_level;
 volatile __u32 view_inum;
 
+/* CLOCK_BOOTTIME of the kernel at that moment; a time namespace shows another one. */
+volatile __u64 view_boot_ns;
+
 static __always_inline struct upid upid_at(const struct pid *pid, __u32 level)
 {
 	struct upid upid = {};
@@ -90,6 +93,7 @@ static __always_inline void read_own_view(struct task_struct *task)
 	__u32 level = BPF_CORE_READ(pid, level);
 	struct upid upid = upid_at(pid, level);
 
+	view_boot_ns = bpf_ktime_get_boot_ns();
 	view_level = level;
 	view_inum = BPF_CORE_READ(upid.ns, ns.inum);
 }

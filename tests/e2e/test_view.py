@@ -1,8 +1,13 @@
 # SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause
 """nsmon inside a pid namespace numbers tasks as ps does there, and traces no others."""
 
+import datetime
 import json
+import platform
 import subprocess
+import time
+
+import pytest
 
 import nsmonlib as lib
 
@@ -51,3 +56,30 @@ def test_outside_is_not_traced(tmp_path):
     assert [r for r in records if r["event"] == "exec" and r["comm"] == "true"]
     assert max(r["pid"] for r in records if "pid" in r) < 1000
     assert all(outside.pid not in (r["pid"], r["ppid"]) for r in records if "pid" in r)
+
+
+def test_time_of_day_in_a_time_namespace(tmp_path):
+    """CLOCK_BOOTTIME is another one there; the time of day is not."""
+    out = tmp_path / "out"
+    before = time.time()
+    subprocess.run(["unshare", "--time", "--boottime", "1000000", "--fork",
+                    *map(str, lib.nsmon_argv("-q", "-o", "json", "-w", out)), "--", "true"],
+                   check=True, timeout=lib.seconds(60))
+    after = time.time()
+    for line in out.read_text(encoding="utf-8").splitlines():
+        told = datetime.datetime.strptime(json.loads(line)["time"][:26] + "+0000", "%Y-%m-%dT%H:%M:%S.%f%z").timestamp()
+        assert before - 1 <= told <= after + 1, line
+
+
+@pytest.mark.skipif(platform.machine() != "x86_64", reason="the number is in a 32-bit register elsewhere")
+def test_system_call_number_with_an_upper_half(tmp_path):
+    """The kernel looks at the lower half of rax only; what stands above it hides nothing."""
+    code = ("import ctypes, os; before = os.readlink('/proc/self/ns/uts');"
+            "assert ctypes.CDLL(None).syscall(ctypes.c_long(1 << 32 | 272), ctypes.c_long(0x04000000)) == 0;"
+            "print(before, os.readlink('/proc/self/ns/uts'))")
+    out = tmp_path / "out"
+    done = subprocess.run([*map(str, lib.nsmon_argv("-q", "-o", "json", "-w", out)), "--", "/usr/bin/python3", "-c", code],
+                          stdout=subprocess.PIPE, check=True, text=True, timeout=lib.seconds(60))
+    records = [json.loads(line) for line in out.read_text(encoding="utf-8").splitlines()]
+    told = [(f"uts:[{r['old_inum']}]", f"uts:[{r['inum']}]", r["reason"]) for r in records if r["event"] == "ns"]
+    assert told == [(*done.stdout.split(), "unshare")]
