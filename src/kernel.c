@@ -55,6 +55,20 @@ static enum kernel_ids find_ids(void)
 	return ids;
 }
 
+/* Capabilities in a user namespace are none to the kernel. All ids are mapped in the initial one. */
+static bool in_user_namespace(void)
+{
+	FILE *file = fopen("/proc/self/uid_map", "re");
+	unsigned int inside = 0, outside = 0, count = UINT32_MAX;
+
+	if (!file)
+		return false;
+	if (fscanf(file, "%u %u %u", &inside, &outside, &count) != 3)
+		inside = 1; /* nothing is mapped yet */
+	fclose(file);
+	return inside || outside || count != UINT32_MAX;
+}
+
 static bool have_capability(unsigned int capability)
 {
 	return capng_have_capability(CAPNG_EFFECTIVE, capability) ||
@@ -75,8 +89,8 @@ int kernel_read(struct kernel *kernel)
 	}
 	kernel->ids = find_ids();
 	capng_get_caps_process();
-	kernel->cap_bpf = have_capability(CAP_BPF);
-	kernel->cap_perfmon = have_capability(CAP_PERFMON);
+	kernel->cap_bpf = have_capability(CAP_BPF) && !in_user_namespace();
+	kernel->cap_perfmon = have_capability(CAP_PERFMON) && !in_user_namespace();
 	return kernel->ns_present ? 0 : -ENOENT;
 }
 

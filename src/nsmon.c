@@ -184,7 +184,7 @@ static pid_t process_of(pid_t pid, char *state)
 {
 	char path[64], text[256];
 	FILE *file;
-	int tgid = 0;
+	int tgid = 0, threads = 0;
 
 	snprintf(path, sizeof(path), "/proc/%d/status", (int)pid);
 	file = fopen(path, "re");
@@ -194,9 +194,13 @@ static pid_t process_of(pid_t pid, char *state)
 		if (sscanf(text, "State: %c", state) == 1)
 			continue;
 		if (sscanf(text, "Tgid: %d", &tgid) == 1)
+			continue;
+		if (sscanf(text, "Threads: %d", &threads) == 1)
 			break;
 	}
 	fclose(file);
+	if (threads > 1 && *state == 'Z') /* its main thread has ended, others have not */
+		*state = 'S';
 	return (pid_t)tgid;
 }
 
@@ -225,8 +229,10 @@ static void say_why_not(const struct options *options, const struct probe_refusa
 	char text[1024];
 	size_t len = 0;
 
-	if (refusals[BACKEND_AUTO].error == EPERM || refusals[BACKEND_AUTO].error == ENOENT) {
-		log_error("%s; --btf=FILE names another file", refusals[BACKEND_AUTO].reason);
+	if (refusals[BACKEND_AUTO].error) {
+		log_error("%s; the kernel needs CONFIG_DEBUG_INFO_BTF, and --btf=FILE takes a file "
+			  "with this kernel's BTF",
+			  refusals[BACKEND_AUTO].reason);
 		return;
 	}
 	for (enum backend b = BACKEND_AUTO; b <= BACKEND_TRACEPOINT && len < sizeof(text); b++) {

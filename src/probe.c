@@ -438,6 +438,17 @@ static int open_with_btf(struct probe **result, const struct options *options,
 	return 0;
 }
 
+/* libbpf has error numbers of its own above those of errno. */
+static void refuse_btf(struct probe_refusal *refusal, const char *path)
+{
+	char message[80];
+	int err = errno;
+
+	libbpf_strerror(err, message, sizeof(message));
+	refuse(refusal, -err, "cannot read the kernel's BTF from %s: %s",
+	       path ? path : KERNEL_BTF_PATH, message);
+}
+
 static struct btf *load_btf(const struct options *options, struct probe_refusal *refusal)
 {
 	struct btf *btf;
@@ -445,8 +456,7 @@ static struct btf *load_btf(const struct options *options, struct probe_refusal 
 	libbpf_set_print(libbpf_message);
 	btf = kernel_load_btf(options->btf);
 	if (!btf)
-		refuse(refusal, -errno, "cannot read the kernel's BTF from %s: %s",
-		       options->btf ? options->btf : KERNEL_BTF_PATH, strerror(errno));
+		refuse_btf(refusal, options->btf);
 	return btf;
 }
 
