@@ -21,7 +21,13 @@ char LICENSE[] SEC("license") = "Dual BSD/GPL";
 /* include/uapi/linux/sched.h */
 #define CSIGNAL 0x000000ffULL
 #define CLONE_NEWTIME 0x00000080ULL
-#define CLONE_NEW_MASK 0x7e020000ULL /* mnt, cgroup, uts, ipc, user, pid, net */
+#define CLONE_NEWNS 0x00020000ULL
+#define CLONE_NEWCGROUP 0x02000000ULL
+#define CLONE_NEWUTS 0x04000000ULL
+#define CLONE_NEWIPC 0x08000000ULL
+#define CLONE_NEWUSER 0x10000000ULL
+#define CLONE_NEWPID 0x20000000ULL
+#define CLONE_NEWNET 0x40000000ULL
 #define UNSHARE_EMPTY_MNTNS 0x00100000ULL /* 7.1 */
 #define CLONE_EMPTY_MNTNS (1ULL << 37) /* 7.1 */
 
@@ -55,6 +61,7 @@ volatile __u32 spawner;
 struct pending {
 	struct nsmon_ns_set set;
 	__u64 flags;
+	__u64 clone_args; /* clone3(): where the caller has its flags */
 	__u32 reason; /* enum nsmon_reason */
 	__u32 zero;
 };
@@ -196,14 +203,38 @@ static __always_inline void report_failed(struct task_struct *task, const struct
 	submit(r);
 }
 
-/* Does a call with these flags ask for a namespace? */
-static __always_inline bool asks_for_namespace(enum nsmon_reason reason, __u64 flags)
+#define ASKS(flags, flag, types) ((flags) & (flag) ? (types) : 0)
+
+/*
+ * Types of namespaces that a call with these flags asks for, a bit for each;
+ * all of them for a setns() whose descriptor alone knows.
+ */
+static __always_inline __u32 types_asked(enum nsmon_reason reason, __u64 flags)
 {
-	if (reason == NSMON_REASON_SETNS)
-		return true;
-	if (reason == NSMON_REASON_UNSHARE)
-		return flags & (CLONE_NEW_MASK | CLONE_NEWTIME | UNSHARE_EMPTY_MNTNS);
-	return flags & (CLONE_NEW_MASK | CLONE_NEWTIME | CLONE_EMPTY_MNTNS);
+	const bool clone = reason == NSMON_REASON_CLONE;
+	const bool unshare = reason == NSMON_REASON_UNSHARE;
+	const __u32 pid = 1U << NSMON_NS_PID_FOR_CHILDREN | (clone ? 1U << NSMON_NS_PID : 0);
+	const __u32 time = 1U << NSMON_NS_TIME_FOR_CHILDREN | (unshare ? 0 : 1U << NSMON_NS_TIME);
+
+	if (reason == NSMON_REASON_SETNS && !flags)
+		return NSMON_NS_ALL;
+	return ASKS(flags, CLONE_NEWNS, 1U << NSMON_NS_MNT) |
+	       ASKS(flags, unshare ? UNSHARE_EMPTY_MNTNS : 0, 1U << NSMON_NS_MNT) |
+	       ASKS(flags, clone ? CLONE_EMPTY_MNTNS : 0, 1U << NSMON_NS_MNT) |
+	       ASKS(flags, CLONE_NEWUTS, 1U << NSMON_NS_UTS) |
+	       ASKS(flags, CLONE_NEWIPC, 1U << NSMON_NS_IPC) |
+	       ASKS(flags, CLONE_NEWNET, 1U << NSMON_NS_NET) | ASKS(flags, CLONE_NEWPID, pid) |
+	       ASKS(flags, CLONE_NEWUSER, 1U << NSMON_NS_USER) |
+	       ASKS(flags, CLONE_NEWCGROUP, 1U << NSMON_NS_CGROUP) |
+	       ASKS(flags, CLONE_NEWTIME, time);
+}
+
+static __always_inline __u64 read_clone_flags(__u64 clone_args)
+{
+	__u64 flags = 0;
+
+	bpf_probe_read_user(&flags, sizeof(flags), (const void *)clone_args);
+	return flags;
 }
 
 /* What the current task's namespaces have become since `old`. */
@@ -216,15 +247,26 @@ static __always_inline void report_since(struct task_struct *task, const struct 
 	report_change(task, old, &now, reason);
 }
 
+/* What a call changed whose end was missed. */
+static __always_inline void settle(struct task_struct *task, const struct pending *p)
+{
+	if (p->reason != NSMON_REASON_CLONE)
+		report_since(task, &p->set, p->reason);
+}
+
 /* unshare(), setns(), and with --failed clone() begin. */
-static __always_inline void handle_enter(enum nsmon_reason reason, __u64 flags)
+static __always_inline void handle_enter(enum nsmon_reason reason, __u64 flags, __u64 clone_args)
 {
 	struct task_struct *task = current_task();
 	__u32 tid = task_tid(task);
-	struct pending p = { .flags = flags, .reason = reason };
+	struct pending p = { .flags = flags, .clone_args = clone_args, .reason = reason };
+	struct pending *before;
 
 	if (!tid || !is_followed(task_tgid(task)))
 		return;
+	before = bpf_map_lookup_elem(&pending, &tid);
+	if (before)
+		settle(task, before);
 	if (reason != NSMON_REASON_CLONE)
 		read_ns_set(&p.set, task, BPF_CORE_READ(task, nsproxy));
 	if (bpf_map_update_elem(&pending, &tid, &p, BPF_ANY)) {
@@ -246,11 +288,16 @@ static __always_inline void handle_leave(long ret)
 
 	if (!p)
 		return;
-	if (p->reason != NSMON_REASON_CLONE && ret >= 0)
-		report_since(task, &p->set, p->reason);
-	if (filter.failed && ret < 0 && ret > -ERESTARTSYS && wants(NSMON_NS) &&
-	    (filter.reasons & (1U << p->reason)) && asks_for_namespace(p->reason, p->flags))
-		report_failed(task, p, ret);
+	if (ret >= 0) {
+		settle(task, p);
+	} else if (filter.failed && ret > -ERESTARTSYS && wants(NSMON_NS)) {
+		/* At the beginning the page may not have been there yet. */
+		if (p->clone_args)
+			p->flags = read_clone_flags(p->clone_args);
+		if ((filter.reasons & (1U << p->reason)) &&
+		    (filter.types & types_asked(p->reason, p->flags)))
+			report_failed(task, p, ret);
+	}
 	bpf_map_delete_elem(&pending, &tid);
 }
 
@@ -282,7 +329,7 @@ static __always_inline void handle_exec_enter(void)
 	if (!kernel_has.exec_switches_time)
 		return;
 	if (BPF_CORE_READ(nsproxy, time_ns) != BPF_CORE_READ(nsproxy, time_ns_for_children)) {
-		handle_enter(NSMON_REASON_EXEC, 0);
+		handle_enter(NSMON_REASON_EXEC, 0, 0);
 		return;
 	}
 	tid = task_tid(task);
@@ -501,6 +548,8 @@ static __always_inline void report_exec(struct task_struct *task, __u32 old_tid,
 	fill_header(&r->header, cpu, len, NSMON_EXEC, flags);
 	if (bpf_ringbuf_output(&events, r, len, wakeup_flags()))
 		count_lost(cpu, NSMON_EXEC, 1);
+	else
+		wake_if_armed();
 }
 
 static __always_inline int handle_exec(struct task_struct *task, int old_pid,
@@ -549,6 +598,22 @@ static __always_inline void unfollow(__u32 pid)
 		wake_reader();
 }
 
+/*
+ * Where the kernel does not say which thread is the last, two that end at once
+ * may both see that nobody is left. The first leaves a mark; when the second
+ * comes, the first may not be among the threads any more.
+ */
+static __always_inline bool end_was_told(struct task_struct *task, const struct process_key *key)
+{
+	__u32 one = 1;
+
+	if (kernel_has.group_dead_arg)
+		return false;
+	if (BPF_CORE_READ(task, signal, nr_threads) > 1)
+		return bpf_map_update_elem(&ended, key, &one, BPF_NOEXIST) != 0;
+	return bpf_map_lookup_elem(&ended, key) != NULL;
+}
+
 /* What wait(2) will say of the process: kernel/exit.c:wait_task_zombie(). */
 static __always_inline __u32 process_status(struct task_struct *task)
 {
@@ -595,21 +660,17 @@ static __always_inline int handle_exit(struct task_struct *task, bool group_dead
 		.start_ns = BPF_CORE_READ(task, group_leader, start_boottime),
 		.pid = pid,
 	};
-	bool told = false;
-	__u32 one = 1;
+	bool told;
 
 	if (!pid || !(is_followed(pid) || ended_followed(&key)))
 		return 0;
-	/* Without the argument two threads may both see that nobody is left. */
-	if (group_dead && !kernel_has.group_dead_arg && BPF_CORE_READ(task, signal, nr_threads) > 1)
-		told = bpf_map_update_elem(&ended, &key, &one, BPF_NOEXIST) != 0;
+	told = group_dead && end_was_told(task, &key);
 
 	if (wants(NSMON_NS)) {
 		struct pending *p = bpf_map_lookup_elem(&pending, &tid);
 
-		if (p) { /* of a call whose end was missed, or of an exec that failed */
-			if (p->reason != NSMON_REASON_CLONE)
-				report_since(task, &p->set, p->reason);
+		if (p) { /* or of an exec that failed */
+			settle(task, p);
 			bpf_map_delete_elem(&pending, &tid);
 		}
 		if (group_dead) {
@@ -623,12 +684,16 @@ static __always_inline int handle_exit(struct task_struct *task, bool group_dead
 	}
 	if (wants(NSMON_EXIT) && (filter.threads || (group_dead && !told)))
 		report_exit(task, group_dead);
-	if (group_dead)
+	if (group_dead && !told)
 		unfollow(pid);
 	return 0;
 }
 
-/* The programs of every backend. The first is run by nsmon itself, not attached. */
+/*
+ * The programs of every backend. The first is run by nsmon itself, not
+ * attached. Raw tracepoints need no BTF in the kernel, unlike tp_btf, which
+ * gains nothing where every read is a probe read.
+ */
 
 SEC("?raw_tp")
 int read_view(void *ctx)
@@ -637,19 +702,19 @@ int read_view(void *ctx)
 	return 0;
 }
 
-SEC("?tp_btf/task_newtask")
+SEC("?raw_tp/task_newtask")
 int BPF_PROG(on_fork, struct task_struct *task)
 {
 	return handle_fork(task);
 }
 
-SEC("?tp_btf/sched_process_exec")
+SEC("?raw_tp/sched_process_exec")
 int BPF_PROG(on_exec, struct task_struct *task, int old_pid, struct linux_binprm *bprm)
 {
 	return handle_exec(task, old_pid, bprm);
 }
 
-SEC("?tp_btf/sched_process_exit")
+SEC("?raw_tp/sched_process_exit")
 int on_exit(unsigned long long *ctx)
 {
 	struct task_struct *task = (struct task_struct *)ctx[0];
@@ -667,7 +732,7 @@ int on_exit(unsigned long long *ctx)
 SEC("?fentry/ksys_unshare")
 int BPF_PROG(fentry_unshare, unsigned long flags)
 {
-	handle_enter(NSMON_REASON_UNSHARE, flags);
+	handle_enter(NSMON_REASON_UNSHARE, flags, 0);
 	return 0;
 }
 
@@ -680,22 +745,20 @@ int BPF_PROG(fexit_unshare, unsigned long flags, int ret)
 
 static __always_inline void enter_setns(struct pt_regs *regs)
 {
-	handle_enter(NSMON_REASON_SETNS, compat_syscall_arg2(regs, current_task()));
+	handle_enter(NSMON_REASON_SETNS, (__u32)compat_syscall_arg2(regs, current_task()), 0);
 }
 
 /* The low byte of clone()'s flags is a signal; clone3() has it elsewhere. */
 static __always_inline void enter_clone(struct pt_regs *regs)
 {
-	handle_enter(NSMON_REASON_CLONE, compat_syscall_arg1(regs, current_task()) & ~CSIGNAL);
+	handle_enter(NSMON_REASON_CLONE, compat_syscall_arg1(regs, current_task()) & ~CSIGNAL, 0);
 }
 
 static __always_inline void enter_clone3(struct pt_regs *regs)
 {
-	const void *args = (const void *)compat_syscall_arg1(regs, current_task());
-	__u64 flags = 0;
+	__u64 args = compat_syscall_arg1(regs, current_task());
 
-	bpf_probe_read_user(&flags, sizeof(flags), args);
-	handle_enter(NSMON_REASON_CLONE, flags);
+	handle_enter(NSMON_REASON_CLONE, read_clone_flags(args), args);
 }
 
 #define FENTRY_SYSCALL(name)                                                                       \
@@ -741,7 +804,7 @@ int BPF_PROG(fentry_switch, struct task_struct *p, struct nsproxy *new)
 SEC("?kprobe/ksys_unshare")
 int kprobe_unshare(struct pt_regs *ctx)
 {
-	handle_enter(NSMON_REASON_UNSHARE, compat_func_arg1(ctx));
+	handle_enter(NSMON_REASON_UNSHARE, compat_func_arg1(ctx), 0);
 	return 0;
 }
 
@@ -798,12 +861,12 @@ int kprobe_switch(struct pt_regs *ctx)
 
 /* Backend tracepoint: every system call passes here, so look at its number first. */
 
-SEC("?tp_btf/sys_enter")
+SEC("?raw_tp/sys_enter")
 int BPF_PROG(on_sys_enter, struct pt_regs *regs, long nr)
 {
 	switch (compat_syscall(nr, current_task())) {
 	case SYSCALL_UNSHARE:
-		handle_enter(NSMON_REASON_UNSHARE, compat_syscall_arg1(regs, current_task()));
+		handle_enter(NSMON_REASON_UNSHARE, compat_syscall_arg1(regs, current_task()), 0);
 		break;
 	case SYSCALL_SETNS:
 		enter_setns(regs);
@@ -825,7 +888,7 @@ int BPF_PROG(on_sys_enter, struct pt_regs *regs, long nr)
 	return 0;
 }
 
-SEC("?tp_btf/sys_exit")
+SEC("?raw_tp/sys_exit")
 int BPF_PROG(on_sys_exit, struct pt_regs *regs, long ret)
 {
 	switch (compat_syscall(compat_syscall_nr(regs), current_task())) {

@@ -61,11 +61,7 @@ static __always_inline void fill_header(struct nsmon_header *h, struct nsmon_cou
 	h->layout = NSMON_LAYOUT;
 }
 
-/*
- * Wake-ups cost the traced process far more than a record does. A record is
- * visible to the reader once it is reserved, so arming, then looking for data,
- * then sleeping leaves no gap but the one that the reader's backstop covers.
- */
+/* Wake-ups cost the traced process far more than a record does. */
 static __always_inline __u64 wakeup_flags(void)
 {
 	__u32 a = armed;
@@ -78,11 +74,6 @@ static __always_inline __u64 wakeup_flags(void)
 	return BPF_RB_FORCE_WAKEUP;
 }
 
-static __always_inline void submit(void *record)
-{
-	bpf_ringbuf_submit(record, wakeup_flags());
-}
-
 /* Wakes it without a record. With no room for one, it has work and is awake. */
 static __always_inline void wake_reader(void)
 {
@@ -90,6 +81,24 @@ static __always_inline void wake_reader(void)
 
 	if (nothing)
 		bpf_ringbuf_discard(nothing, BPF_RB_FORCE_WAKEUP);
+}
+
+/*
+ * The reader arms, looks for data, and sleeps. Here a record is published, and
+ * then this looks whether it armed meanwhile: one of the two sees the other.
+ */
+static __always_inline void wake_if_armed(void)
+{
+	if (armed != NSMON_ARMED_ANY)
+		return;
+	armed = NSMON_ARMED_NO;
+	wake_reader();
+}
+
+static __always_inline void submit(void *record)
+{
+	bpf_ringbuf_submit(record, wakeup_flags());
+	wake_if_armed();
 }
 
 /* The first record that finds room after a loss says so before itself. */
