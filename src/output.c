@@ -22,7 +22,8 @@ struct output {
 	int fd;
 	bool terminal;
 	bool failing;
-	bool first_is_cut; /* the first line is the rest of one that is partly written */
+	bool glued; /* the file's last line has no end: begin a new one */
+	size_t cut; /* bytes of the first line that are written already */
 	size_t len; /* bytes waiting in data */
 	size_t lines;
 	size_t ends[LINES_MAX]; /* offset in data behind each line */
@@ -31,6 +32,24 @@ struct output {
 	uint64_t dropped_lines;
 	char data[BLOCK_BYTES + LINE_MAX_BYTES];
 };
+
+/* Does the file at path, open as fd, end within a line, as a crash may leave it? */
+static bool ends_in_line(const char *path, int fd)
+{
+	char last = '\n';
+	struct stat st;
+	int reading;
+
+	if (fstat(fd, &st) || !S_ISREG(st.st_mode) || st.st_size == 0)
+		return false;
+	reading = open(path, O_RDONLY | O_CLOEXEC);
+	if (reading < 0)
+		return false;
+	if (pread(reading, &last, 1, st.st_size - 1) != 1)
+		last = '\n';
+	close(reading);
+	return last != '\n';
+}
 
 static int open_path(const char *path)
 {
@@ -58,6 +77,7 @@ int output_open(struct output **result, const char *path)
 		if (err < 0)
 			goto fail;
 		out->fd = err;
+		out->glued = ends_in_line(path, out->fd);
 	}
 	out->terminal = isatty(out->fd);
 	*result = out;
@@ -129,7 +149,7 @@ static void forget_written(struct output *out, size_t written)
 		return;
 	while (lines < out->lines && out->ends[lines] <= written)
 		lines++;
-	out->first_is_cut = out->data[written - 1] != '\n';
+	out->cut = lines ? written - out->ends[lines - 1] : out->cut + written;
 	memmove(out->data, out->data + written, out->len - written);
 	memmove(out->kinds, out->kinds + lines, out->lines - lines);
 	for (size_t i = lines; i < out->lines; i++)
@@ -138,13 +158,26 @@ static void forget_written(struct output *out, size_t written)
 	out->len -= written;
 }
 
+/* Takes the part of a line back that is in a regular file, if nobody wrote behind it. */
+static void take_back_cut_line(struct output *out)
+{
+	off_t end = lseek(out->fd, 0, SEEK_CUR);
+	off_t start = end - (off_t)out->cut;
+	struct stat st;
+
+	if (!out->cut || fstat(out->fd, &st) || !S_ISREG(st.st_mode) || st.st_size != end)
+		return;
+	if (ftruncate(out->fd, start) == 0 && lseek(out->fd, start, SEEK_SET) == start)
+		out->cut = 0;
+}
+
 /*
  * What cannot be written is dropped, but for the rest of a line of which a part
  * is out already: lines stay whole.
  */
 static void drop(struct output *out)
 {
-	size_t keep = out->first_is_cut && out->lines ? 1 : 0;
+	size_t keep = out->cut && out->lines ? 1 : 0;
 
 	for (size_t i = keep; i < out->lines; i++)
 		out->dropped[out->kinds[i]]++;
@@ -155,7 +188,8 @@ static void drop(struct output *out)
 
 void output_discard(struct output *out)
 {
-	out->first_is_cut = false;
+	take_back_cut_line(out);
+	out->cut = 0;
 	drop(out);
 }
 
@@ -190,7 +224,11 @@ static int write_block(struct output *out, int timeout_ms)
 	size_t written = 0;
 	int err = 0;
 
-	while (written < out->len) {
+	if (out->glued && out->len) {
+		err = write(out->fd, "\n", 1) == 1 ? 0 : -errno;
+		out->glued = err != 0;
+	}
+	while (!out->glued && written < out->len) {
 		size_t len = out->len - written;
 		ssize_t n;
 
@@ -250,6 +288,7 @@ int output_flush_within(struct output *out, int timeout_ms)
 
 void output_reopen(struct output *out)
 {
+	const bool torn = out->cut && out->lines;
 	int fd;
 
 	if (!out->path)
@@ -260,9 +299,11 @@ void output_reopen(struct output *out)
 			  out->path, strerror(-fd));
 		return;
 	}
+	take_back_cut_line(out);
 	close(out->fd);
 	out->fd = fd;
-	if (out->first_is_cut && out->lines) { /* its beginning is in the other file */
+	out->glued = ends_in_line(out->path, fd);
+	if (torn) { /* its beginning is in the other file, or nowhere any more */
 		out->dropped[out->kinds[0]]++;
 		out->dropped_lines++;
 		forget_written(out, out->ends[0]);

@@ -52,7 +52,10 @@ int output_flush(struct output *out);
 /* As output_flush(), but gives up after this many milliseconds: -ETIMEDOUT. */
 int output_flush_within(struct output *out, int timeout_ms);
 
-/* Drops and counts what is waiting. */
+/*
+ * Drops and counts what is waiting, for the end. The part of a line that is in a
+ * regular file already is taken back out of it; in a pipe it stays.
+ */
 void output_discard(struct output *out);
 
 /* Opens the path again, for log rotation. On failure goes on with the old file. */

@@ -291,5 +291,11 @@ int stream_stop(struct stream *stream)
 		stream->formatter->stop(&line, stream->run, &stamp, &stream->totals);
 		output_commit(stream->output, &line, 0);
 	}
-	return err ? err : stream_flush(stream);
+	if (!err)
+		err = stream_flush(stream);
+	if (!err && output_is_failing(stream->output)) {
+		output_discard(stream->output);
+		take_dropped(stream);
+	}
+	return err;
 }

@@ -404,6 +404,72 @@ static void test_every_limit(void **state)
 	}
 }
 
+/* At the end a torn line is taken back out of a file, and counted. */
+static void test_discard_takes_a_torn_line_back(void **state)
+{
+	struct content c;
+
+	(void)state;
+	open_out(path);
+	limit_file_size(1050);
+	capture_begin();
+	for (unsigned int i = 0; i < 12; i++)
+		put(i, 100, NSMON_FORK);
+	assert_int_equal(output_flush(out), 0);
+	capture_end(NULL);
+	check_file(path, &c);
+	assert_int_equal(c.rest, 50);
+	output_discard(out);
+	check_file(path, &c);
+	assert_int_equal(c.lines, 10);
+	assert_int_equal(c.rest, 0);
+	check_dropped(2, 2, 0, 0, 0);
+}
+
+/* Unless somebody else wrote behind it: their bytes are not ours to cut. */
+static void test_discard_leaves_others_alone(void **state)
+{
+	struct stat st;
+	int fd;
+
+	(void)state;
+	open_out(path);
+	limit_file_size(150);
+	capture_begin();
+	for (unsigned int i = 0; i < 2; i++)
+		put(i, 100, NSMON_FORK);
+	assert_int_equal(output_flush(out), 0);
+	capture_end(NULL);
+	limit_file_size(RLIM_INFINITY);
+	fd = open(path, O_WRONLY | O_APPEND | O_CLOEXEC);
+	assert_int_equal(write(fd, "other\n", 6), 6);
+	close(fd);
+	output_discard(out);
+	assert_int_equal(stat(path, &st), 0);
+	assert_int_equal(st.st_size, 156);
+}
+
+/* What a crash left without an end is not continued by our first line. */
+static void test_file_that_ends_in_a_line(void **state)
+{
+	char *bytes;
+	size_t len;
+	int fd = open(path, O_WRONLY | O_CREAT | O_CLOEXEC, 0600);
+
+	(void)state;
+	assert_int_equal(write(fd, "half", 4), 4);
+	close(fd);
+	open_out(path);
+	assert_int_equal(put(0, 20, NSMON_FORK), 0);
+	assert_int_equal(output_flush(out), 0);
+	assert_int_equal(put(1, 20, NSMON_FORK), 0);
+	assert_int_equal(output_flush(out), 0);
+	len = read_file(path, &bytes);
+	assert_int_equal(len, 4 + 1 + 20 + 20);
+	assert_memory_equal(bytes, "half\n0000000 ", 13);
+	free(bytes);
+}
+
 static void test_reopen(void **state)
 {
 	struct content c;
@@ -714,6 +780,9 @@ int main(void)
 		TEST(test_empty_flush_repairs_nothing),
 		TEST(test_full_disk_then_room),
 		TEST(test_every_limit),
+		TEST(test_discard_takes_a_torn_line_back),
+		TEST(test_discard_leaves_others_alone),
+		TEST(test_file_that_ends_in_a_line),
 		TEST(test_reopen),
 		TEST(test_reopen_fails),
 		TEST(test_reopen_in_the_middle_of_a_line),
