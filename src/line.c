@@ -97,18 +97,50 @@ static void escape_byte(struct line *line, unsigned char c)
 	line_bytes(line, escape, 4);
 }
 
+static uint32_t code_point(const unsigned char *p, size_t len)
+{
+	uint32_t c = p[0] & (0x7fU >> len);
+
+	for (size_t i = 1; i < len; i++)
+		c = c << 6 | (p[i] & 0x3fU);
+	return c;
+}
+
 /*
- * U+0080 to U+009F are control characters of 8-bit terminals. U+2028 and 2029
- * separate lines; the directional marks show a name as another one.
+ * Characters that a terminal obeys, that break lines, that turn the direction
+ * of what follows, or that show as nothing or as a space: with them a name can
+ * look like another one (Unicode TR 36 and DerivedCoreProperties,
+ * Default_Ignorable_Code_Point, without the variation selectors of emoji).
  */
 static bool is_dangerous(const unsigned char *p, size_t len)
 {
-	if (len == 2) /* C1, and U+061C, the Arabic letter mark */
-		return (p[0] == 0xc2 && p[1] < 0xa0) || (p[0] == 0xd8 && p[1] == 0x9c);
-	if (len != 3 || p[0] != 0xe2)
-		return false;
-	return (p[1] == 0x80 && (p[2] == 0x8e || p[2] == 0x8f || (p[2] >= 0xa8 && p[2] <= 0xae))) ||
-	       (p[1] == 0x81 && p[2] >= 0xa6 && p[2] <= 0xa9);
+	static const struct {
+		uint32_t first, last;
+	} ranges[] = {
+		{ 0x0080, 0x00a0 }, /* C1 controls, no-break space */
+		{ 0x00ad, 0x00ad }, /* soft hyphen */
+		{ 0x034f, 0x034f }, /* combining grapheme joiner */
+		{ 0x061c, 0x061c }, /* Arabic letter mark */
+		{ 0x115f, 0x1160 }, /* Hangul fillers */
+		{ 0x1680, 0x1680 }, /* Ogham space */
+		{ 0x17b4, 0x17b5 }, /* Khmer inherent vowels */
+		{ 0x180e, 0x180e }, /* Mongolian vowel separator */
+		{ 0x2000, 0x200f }, /* spaces, zero width, directional marks */
+		{ 0x2028, 0x202f }, /* separators, embeddings and overrides */
+		{ 0x205f, 0x206f }, /* spaces, invisible operators, isolates */
+		{ 0x3000, 0x3000 }, /* ideographic space */
+		{ 0x3164, 0x3164 }, /* Hangul filler */
+		{ 0xfeff, 0xfeff }, /* zero width no-break space */
+		{ 0xffa0, 0xffa0 }, /* halfwidth Hangul filler */
+		{ 0xfff0, 0xfffb }, /* unassigned, interlinear annotation */
+		{ 0xe0000, 0xe0fff }, /* tags */
+	};
+	uint32_t c = code_point(p, len);
+
+	for (size_t i = 0; i < sizeof(ranges) / sizeof(*ranges) && c >= ranges[i].first; i++)
+		if (c <= ranges[i].last)
+			return true;
+	return false;
 }
 
 void line_escaped(struct line *line, const char *bytes, size_t len)
@@ -155,16 +187,26 @@ static void json_byte(struct line *line, unsigned char c)
 	}
 }
 
-/* What is_dangerous() knows is below U+10000. */
-static void json_dangerous(struct line *line, const unsigned char *p, size_t len)
+static void json_unit(struct line *line, uint32_t unit)
 {
-	unsigned int c = len == 2 ? (p[0] & 0x1fU) << 6 | (p[1] & 0x3fU)
-				  : (p[0] & 0xfU) << 12 | (p[1] & 0x3fU) << 6 | (p[2] & 0x3fU);
 	char escape[6] = {
-		'\\', 'u', hex[c >> 12], hex[c >> 8 & 15], hex[c >> 4 & 15], hex[c & 15]
+		'\\', 'u', hex[unit >> 12], hex[unit >> 8 & 15], hex[unit >> 4 & 15], hex[unit & 15]
 	};
 
 	line_bytes(line, escape, sizeof(escape));
+}
+
+/* RFC 8259, section 7: above U+FFFF as a surrogate pair. */
+static void json_dangerous(struct line *line, const unsigned char *p, size_t len)
+{
+	uint32_t c = code_point(p, len);
+
+	if (c < 0x10000) {
+		json_unit(line, c);
+		return;
+	}
+	json_unit(line, 0xd800 | (c - 0x10000) >> 10);
+	json_unit(line, 0xdc00 | ((c - 0x10000) & 0x3ff));
 }
 
 void line_json(struct line *line, const char *bytes, size_t len)

@@ -91,7 +91,7 @@ static void test_escapes(void **state)
 	escaped("\xc3\xa9\xe2\x82\xac\xf0\x9f\x98\x80", "\xc3\xa9\xe2\x82\xac\xf0\x9f\x98\x80");
 	escaped("\xc2\x9b" "31m", "\\xc2\\x9b31m"); /* CSI of 8-bit terminals */
 	escaped("\xc2\x80\xc2\x85\xc2\x9f", "\\xc2\\x80\\xc2\\x85\\xc2\\x9f");
-	escaped("\xc2\xa0", "\xc2\xa0");
+	escaped("\xc2\xa1", "\xc2\xa1");
 	escaped("\xe2\x80\xae" "cba", "\\xe2\\x80\\xae" "cba"); /* right-to-left override */
 }
 
@@ -207,11 +207,16 @@ static void test_all_of_unicode(void **state)
 	}
 }
 
-/* Each has a name in the Unicode property Bidi_Control, or separates lines. */
+/*
+ * Each has the Unicode property Bidi_Control, White_Space or
+ * Default_Ignorable_Code_Point, or separates lines.
+ */
 static void test_controls_are_escaped(void **state)
 {
 	static const uint32_t codes[] = { 0x061c, 0x200e, 0x200f, 0x2028, 0x2029, 0x202a, 0x202b,
-					  0x202c, 0x202d, 0x202e, 0x2066, 0x2067, 0x2068, 0x2069 };
+					  0x202c, 0x202d, 0x202e, 0x2066, 0x2067, 0x2068, 0x2069,
+					  0x00a0, 0x00ad, 0x200b, 0x200d, 0x2003, 0x2060, 0x3000,
+					  0x3164, 0xfeff, 0xffa0, 0x180e, 0x115f };
 
 	(void)state;
 	for (size_t i = 0; i < sizeof(codes) / sizeof(*codes); i++) {
@@ -234,6 +239,12 @@ static void test_controls_are_escaped(void **state)
 				 (unsigned char)bytes[2]);
 		assert_string_equal(text(), expected);
 	}
+	start();
+	line_json(&line, "\xf3\xa0\x81\xa1", 4); /* U+E0061, tag latin small letter a */
+	assert_string_equal(text(), "\"\\udb40\\udc61\"");
+	start();
+	line_escaped(&line, "\xf3\xa0\x81\xa1", 4);
+	assert_string_equal(text(), "\\xf3\\xa0\\x81\\xa1");
 }
 
 static void check_json(const char *bytes, size_t len, const char *expected, bool raw)
