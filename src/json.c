@@ -198,16 +198,22 @@ static void filters(struct line *line, const struct options *options)
 	if (options->command) {
 		size_t room = 4096; /* as for the arguments of an exec */
 
+		char **arg = options->command;
+		bool cut = false;
+
 		line_text(line, ",\"command\":[");
-		for (char **arg = options->command; *arg && room; arg++) {
+		for (; *arg && room; arg++) {
 			size_t len = strnlen(*arg, room);
 
 			if (arg != options->command)
 				line_text(line, ",");
 			line_json(line, *arg, len);
+			cut = cut || (*arg)[len];
 			room -= len < room ? len + 1 : room;
 		}
 		line_text(line, "]");
+		if (cut || *arg)
+			member_true(line, "command_truncated");
 	}
 	if (options->threads)
 		member_true(line, "threads");

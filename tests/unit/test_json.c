@@ -365,9 +365,27 @@ static void test_longest_start(void **state)
 	has("boot_id", "\"01234567-89ab-cdef-0123-456789abcdef\"");
 	for (size_t i = 0; i + 1 < sizeof(empty) / sizeof(*empty); i++)
 		empty[i] = "";
+	assert_non_null(strstr(room, "\"command_truncated\":true"));
 	options.command = empty;
 	start();
 	has("boot_id", "\"01234567-89ab-cdef-0123-456789abcdef\"");
+	assert_non_null(strstr(room, "\"command_truncated\":true"));
+}
+
+/* What fits is not marked: 4096 bytes with a NUL behind each argument. */
+static void test_command_truncated(void **state)
+{
+	static char argument[4097];
+	char *command[] = { "sh", argument, NULL };
+
+	(void)state;
+	options.command = command;
+	memset(argument, 'a', 4096 - 3);
+	start();
+	assert_null(strstr(room, "command_truncated"));
+	argument[4096 - 3] = 'a';
+	start();
+	assert_non_null(strstr(room, "\"command_truncated\":true"));
 }
 
 static void test_stop(void **state)
@@ -467,7 +485,7 @@ static void test_schema_names_the_members(void **state)
 		"signal", "core", "duration_ns", "type", "reason", "old_inum", "inum", "old_ns_id",
 		"ns_id", "errno", "error", "flags", "count", "fork", "exec", "exit", "ns", "lost",
 		"version", "schema", "backend", "kernel", "arch", "host", "boot_id", "filters",
-		"events", "types", "reasons", "pids", "command", "threads", "failed", "switches",
+		"events", "types", "reasons", "pids", "command", "command_truncated", "threads", "failed", "switches",
 		"switches_known", "raw",
 	};
 	char quoted[64];
@@ -497,6 +515,7 @@ int main(void)
 		TEST(test_start),
 		TEST(test_filters),
 		TEST(test_longest_start),
+		TEST(test_command_truncated),
 		TEST(test_stop),
 		TEST(test_hostile_strings),
 		TEST(test_longest_line),
