@@ -44,9 +44,9 @@ LIBS := -lbpf -lelf -lz -lcap-ng
 BPF_CFLAGS := -g -O2 -target bpf -mcpu=v3 -D__TARGET_ARCH_$(BPF_ARCH) -Ivmlinux -Isrc \
 	-Wall -Wextra -Wno-unused-parameter $(WERROR)
 
-# Everything but probe.c, check.c and nsmon.c, which need a kernel, is unit-tested.
+# Everything but what needs a kernel and root is unit-tested.
 PURE := event line log names options output stream text json kernel command
-KERNEL_SIDE := probe check nsmon
+KERNEL_SIDE := preflight probe check nsmon
 OBJECTS := $(patsubst %,$(B)/%.o,$(PURE) $(KERNEL_SIDE) schema)
 PURE_OBJECTS := $(patsubst %,$(B)/%.o,$(PURE) schema)
 UNIT_TESTS := $(patsubst tests/unit/%.c,$(B)/unit/%,$(wildcard tests/unit/test_*.c))

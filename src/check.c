@@ -2,9 +2,10 @@
 /* nsmon check. Claims only what it tried. */
 #include "check.h"
 
+#include <bpf/btf.h>
+#include <errno.h>
 #include <stdio.h>
 #include <string.h>
-#include <unistd.h>
 
 #include "line.h"
 #include "probe.h"
@@ -13,6 +14,7 @@ struct check {
 	const struct options *options;
 	const struct kernel *kernel;
 	bool btf;
+	char btf_error[80];
 	bool works[BACKENDS];
 	struct probe_refusal refusals[BACKENDS];
 	enum backend first; /* what auto takes; BACKEND_AUTO: none */
@@ -65,7 +67,8 @@ static void print_table(const struct check *check)
 
 	printf("kernel        %s\n", kernel->uname.release);
 	printf("architecture  %s\n", kernel->uname.machine);
-	printf("BTF           %s %s\n", yes_no(check->btf), btf_path(check));
+	printf("BTF           %s %s%s%s\n", yes_no(check->btf), btf_path(check),
+	       check->btf ? "" : ": ", check->btf_error);
 	printf("capabilities  CAP_BPF %s, CAP_PERFMON %s\n", yes_no(kernel->cap_bpf),
 	       yes_no(kernel->cap_perfmon));
 	printf("namespaces   ");
@@ -119,9 +122,13 @@ static void print_json(const struct check *check)
 	json_string(kernel->uname.machine);
 	printf(",\"btf\":{\"path\":");
 	json_string(btf_path(check));
-	printf(",\"found\":%s},\"capabilities\":{\"cap_bpf\":%s,\"cap_perfmon\":%s},\"types\":{",
-	       true_false(check->btf), true_false(kernel->cap_bpf),
-	       true_false(kernel->cap_perfmon));
+	printf(",\"found\":%s", true_false(check->btf));
+	if (!check->btf) {
+		printf(",\"reason\":");
+		json_string(check->btf_error);
+	}
+	printf("},\"capabilities\":{\"cap_bpf\":%s,\"cap_perfmon\":%s},\"types\":{",
+	       true_false(kernel->cap_bpf), true_false(kernel->cap_perfmon));
 	for (int i = 0; i < NSMON_NS_TYPES; i++)
 		printf("%s\"%s\":%s", i ? "," : "", ns_type_names[i],
 		       true_false(kernel->ns_present & (1U << i)));
@@ -144,8 +151,13 @@ static void print_json(const struct check *check)
 int check_run(const struct options *options, const struct kernel *kernel)
 {
 	struct check check = { .options = options, .kernel = kernel };
+	struct btf *btf;
 
-	check.btf = access(btf_path(&check), R_OK) == 0;
+	btf = kernel_load_btf(options->btf);
+	check.btf = btf != NULL;
+	if (!btf)
+		kernel_btf_error(options->btf, errno, check.btf_error, sizeof(check.btf_error));
+	btf__free(btf);
 	try_backends(&check);
 	if (options->output == OUTPUT_JSON)
 		print_json(&check);

@@ -108,8 +108,6 @@ void command_reap(struct command *command, int timeout_ms)
 
 int command_exit_status(const struct command *command)
 {
-	if (!command->ended)
-		return 0;
 	if (WIFSIGNALED(command->status))
 		return 128 + WTERMSIG(command->status);
 	return WEXITSTATUS(command->status);

@@ -3,6 +3,7 @@
 #include "kernel.h"
 
 #include <bpf/btf.h>
+#include <bpf/libbpf.h>
 #include <cap-ng.h>
 #include <errno.h>
 #include <fcntl.h>
@@ -11,6 +12,7 @@
 #include <sys/ioctl.h>
 #include <unistd.h>
 
+#include "log.h"
 #include "names.h"
 
 /* include/uapi/linux/nsfs.h, 6.11 and 6.18; older headers lack them. */
@@ -94,9 +96,47 @@ int kernel_read(struct kernel *kernel)
 	return kernel->ns_present ? 0 : -ENOENT;
 }
 
+static int libbpf_message(enum libbpf_print_level level, const char *format, va_list args)
+{
+	char message[1024];
+
+	if (log_get_level() < LOG_LEVEL_DEBUG + (level == LIBBPF_DEBUG ? 1 : 0))
+		return 0;
+	vsnprintf(message, sizeof(message), format, args);
+	message[strcspn(message, "\n")] = 0;
+	log_debug("%s", message);
+	return 0;
+}
+
+void kernel_log_libbpf(void)
+{
+	libbpf_set_print(libbpf_message);
+}
+
 struct btf *kernel_load_btf(const char *path)
 {
-	return path ? btf__parse(path, NULL) : btf__load_vmlinux_btf();
+	struct btf *btf = path ? btf__parse(path, NULL) : btf__load_vmlinux_btf();
+
+	if (btf && btf__find_by_name_kind(btf, "task_struct", BTF_KIND_STRUCT) < 0) {
+		btf__free(btf);
+		errno = ENODATA;
+		return NULL;
+	}
+	return btf;
+}
+
+void kernel_btf_error(const char *path, int error, char *message, size_t size)
+{
+	if (path && access(path, R_OK))
+		snprintf(message, size, "%s", strerror(errno));
+	else if (!path && error == ESRCH)
+		snprintf(message, size, "it is not there, nor a vmlinux of this kernel in /boot");
+	else if (error == ENODATA)
+		snprintf(message, size, "it has BTF, but not of a kernel");
+	else if (error == ENOENT || error == EPROTO || error == LIBBPF_ERRNO__FORMAT)
+		snprintf(message, size, "it has no BTF");
+	else
+		libbpf_strerror(error, message, size);
 }
 
 bool kernel_has_function(const struct btf *btf, const char *name)

@@ -4,6 +4,7 @@
 #define KERNEL_H
 
 #include <stdbool.h>
+#include <stddef.h>
 #include <stdint.h>
 #include <sys/utsname.h>
 
@@ -40,9 +41,16 @@ bool kernel_release_supported(const char *release);
 
 /*
  * The kernel's BTF, from path or, where that is NULL, from where libbpf looks.
- * The caller frees it with btf__free(). NULL with errno set on failure.
+ * The caller frees it with btf__free(). NULL on failure, with errno set to one
+ * of errno's or of libbpf's own numbers: ENODATA where it is BTF, but no kernel's.
  */
 struct btf *kernel_load_btf(const char *path);
+
+/* From now on libbpf's messages are debugging messages of the log. */
+void kernel_log_libbpf(void);
+
+/* Why kernel_load_btf() failed, in words. */
+void kernel_btf_error(const char *path, int error, char *message, size_t size);
 
 /* Does the BTF have a function of this name? */
 bool kernel_has_function(const struct btf *btf, const char *name);

@@ -17,6 +17,7 @@
 #include "log.h"
 #include "options.h"
 #include "output.h"
+#include "preflight.h"
 #include "probe.h"
 #include "schema.h"
 #include "stream.h"
@@ -128,96 +129,19 @@ static int install_signals(bool reopens)
 	return 0;
 }
 
-/* Descriptors 0 to 2 that are closed would be given to maps and programs. */
+/*
+ * Descriptors 0 to 2 that are closed would be given to maps and programs.
+ * COMMAND finds them closed as they were.
+ */
 static bool standard_descriptors_are_open(const struct options *options)
 {
 	for (int fd = STDIN_FILENO; fd <= STDERR_FILENO; fd++) {
 		if (fcntl(fd, F_GETFD) >= 0)
 			continue;
-		if (open("/dev/null", fd == STDIN_FILENO ? O_RDONLY : O_WRONLY) != fd)
+		if (open("/dev/null", (fd == STDIN_FILENO ? O_RDONLY : O_WRONLY) | O_CLOEXEC) != fd)
 			return false;
 		if (fd == STDOUT_FILENO && !options->write_path) {
 			log_error("standard output is closed: redirect it, or use --write=FILE");
-			return false;
-		}
-	}
-	return true;
-}
-
-static bool is_privileged(const struct kernel *kernel)
-{
-	if (kernel->cap_bpf && kernel->cap_perfmon)
-		return true;
-	log_error("not enough privilege: %s%s%s missing; run it with sudo",
-		  kernel->cap_bpf ? "" : "CAP_BPF",
-		  kernel->cap_bpf || kernel->cap_perfmon ? "" : " and ",
-		  kernel->cap_perfmon ? "" : "CAP_PERFMON");
-	return false;
-}
-
-/* What can be known to be missing before anything is loaded. */
-static bool kernel_will_do(const struct options *options, const struct kernel *kernel)
-{
-	const char *btf = options->btf ? options->btf : KERNEL_BTF_PATH;
-
-	if (!kernel_release_supported(kernel->uname.release)) {
-		log_error("kernel %s is too old: nsmon needs %d.%d or later", kernel->uname.release,
-			  KERNEL_OLDEST_MAJOR, KERNEL_OLDEST_MINOR);
-		return false;
-	}
-	if (!is_privileged(kernel))
-		return false;
-	if (options->btf && access(btf, R_OK)) {
-		log_error("--btf '%s': %s; it takes a file with the kernel's BTF", btf,
-			  strerror(errno));
-		return false;
-	}
-	if (!options->btf && access(btf, R_OK))
-		log_note("there is no %s: the kernel was built without CONFIG_DEBUG_INFO_BTF, or "
-			 "/sys is not mounted; --btf=FILE names another file",
-			 btf);
-	return true;
-}
-
-/* A main thread's line "Tgid:" names itself. Returns its process, 0 where there is none. */
-static pid_t process_of(pid_t pid, char *state)
-{
-	char path[64], text[256];
-	FILE *file;
-	int tgid = 0, threads = 0;
-
-	snprintf(path, sizeof(path), "/proc/%d/status", (int)pid);
-	file = fopen(path, "re");
-	if (!file)
-		return 0;
-	while (fgets(text, sizeof(text), file)) {
-		if (sscanf(text, "State: %c", state) == 1)
-			continue;
-		if (sscanf(text, "Tgid: %d", &tgid) == 1)
-			continue;
-		if (sscanf(text, "Threads: %d", &threads) == 1)
-			break;
-	}
-	fclose(file);
-	if (threads > 1 && *state == 'Z') /* its main thread has ended, others have not */
-		*state = 'S';
-	return (pid_t)tgid;
-}
-
-static bool pids_are_processes(const struct options *options)
-{
-	for (size_t i = 0; i < options->pid_count; i++) {
-		char state = 0;
-		pid_t pid = options->pids[i];
-		pid_t process = process_of(pid, &state);
-
-		if (!process || state == 'Z' || state == 'X') {
-			log_error("--pid %d: there is no such process", (int)pid);
-			return false;
-		}
-		if (process != pid) {
-			log_error("--pid %d: this is a thread; its process is %d", (int)pid,
-				  (int)process);
 			return false;
 		}
 	}
@@ -494,10 +418,9 @@ static void pass_on_signal(struct nsmon *nsmon)
 static void unfollow_ended(struct nsmon *nsmon)
 {
 	for (size_t i = 0; i < nsmon->options.pid_count; i++) {
-		char state = 0;
 		pid_t pid = nsmon->options.pids[i];
 
-		if (process_of(pid, &state) != pid || state == 'Z' || state == 'X')
+		if (!preflight_process_lives(pid))
 			probe_unfollow(nsmon->probe, pid);
 	}
 }
@@ -519,7 +442,14 @@ static int exit_status(const struct nsmon *nsmon, int err)
 			  (unsigned long long)lost_count(stream->untold));
 		return 1;
 	}
-	return nsmon->command.pid ? command_exit_status(&nsmon->command) : 0;
+	if (!nsmon->command.pid)
+		return 0;
+	if (nsmon->command.ended)
+		return command_exit_status(&nsmon->command);
+	/* As a shell says it of what a signal ended before its time. */
+	log_note("%s (process %d) still runs, without being traced", nsmon->options.command[0],
+		 (int)nsmon->command.pid);
+	return 128 + stop_signal;
 }
 
 static int trace_events(struct nsmon *nsmon)
@@ -557,14 +487,14 @@ static int run_trace(struct nsmon *nsmon)
 	int err;
 
 	command_prepare(&nsmon->command);
-	if (!kernel_will_do(&nsmon->options, &nsmon->kernel) ||
-	    !pids_are_processes(&nsmon->options))
-		return 1;
+	err = preflight(&nsmon->options, &nsmon->kernel);
+	if (err)
+		return err;
 	err = output_open(&nsmon->output, nsmon->options.write_path);
 	if (err) {
 		log_error("--write '%s': %s; it takes a file that can be appended to",
 			  nsmon->options.write_path, strerror(-err));
-		return 1;
+		return PREFLIGHT_WRONG_USAGE;
 	}
 	if (install_signals(nsmon->options.write_path != NULL) || open_probe(nsmon))
 		goto out;
@@ -594,13 +524,13 @@ out:
 	return status;
 }
 
-/* The exit status of what was printed with stdio, if it could be. */
-static int printed(int status)
+/* At exit, also argp's after --help: what was printed with stdio has to be out. */
+static void flush_stdout(void)
 {
 	if (fflush(stdout) == 0 && !ferror(stdout))
-		return status;
+		return;
 	log_error("cannot write to standard output: %s", strerror(errno));
-	return 1;
+	_exit(1);
 }
 
 int main(int argc, char **argv)
@@ -608,20 +538,22 @@ int main(int argc, char **argv)
 	static struct nsmon nsmon;
 	int err;
 
+	atexit(flush_stdout);
 	options_parse(&nsmon.options, argc, argv);
 	log_set_level((enum log_level)(LOG_LEVEL_NOTE + nsmon.options.verbose));
 	if (!standard_descriptors_are_open(&nsmon.options))
 		return 1;
 	if (nsmon.options.mode == MODE_SCHEMA) {
 		fwrite(schema_text, 1, schema_size, stdout);
-		return printed(0);
+		return 0;
 	}
+	kernel_log_libbpf();
 	err = kernel_read(&nsmon.kernel);
 	if (err) {
 		log_error("cannot read /proc/self/ns: %s; is /proc mounted?", strerror(-err));
 		return 1;
 	}
 	if (nsmon.options.mode == MODE_CHECK)
-		return printed(check_run(&nsmon.options, &nsmon.kernel));
+		return check_run(&nsmon.options, &nsmon.kernel);
 	return run_trace(&nsmon);
 }

@@ -266,6 +266,8 @@ static error_t parse_option(int key, char *arg, struct argp_state *state)
 						 "auto, fentry, kprobe or tracepoint");
 		break;
 	case OPT_BTF:
+		if (!*arg)
+			argp_error(state, "--btf '': it takes a file with the kernel's BTF");
 		o->btf = arg;
 		break;
 	case 'q':
@@ -280,8 +282,9 @@ static error_t parse_option(int key, char *arg, struct argp_state *state)
 	case ARGP_KEY_END:
 		if (state->quoted && !o->command)
 			argp_error(state, "'--' must be followed by a COMMAND");
-		if (o->command && o->mode == MODE_CHECK)
-			argp_error(state, "check takes no COMMAND");
+		if (o->command && o->mode != MODE_TRACE)
+			argp_error(state, "%s takes no COMMAND",
+				   o->mode == MODE_CHECK ? "check" : "--schema");
 		if (o->user && !o->command)
 			argp_error(state, "--user '%s': it needs a COMMAND to run, after '--'",
 				   o->user);

@@ -10,6 +10,7 @@
 #include <bpf/libbpf.h>
 #include <errno.h>
 #include <linux/membarrier.h>
+#include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -69,18 +70,6 @@ struct hook {
 #error "nsmon knows x86-64 and arm64"
 #endif
 
-static int libbpf_message(enum libbpf_print_level level, const char *format, va_list args)
-{
-	char message[1024];
-
-	if (log_get_level() < LOG_LEVEL_DEBUG + (level == LIBBPF_DEBUG ? 1 : 0))
-		return 0;
-	vsnprintf(message, sizeof(message), format, args);
-	message[strcspn(message, "\n")] = 0;
-	log_debug("%s", message);
-	return 0;
-}
-
 /* 1 MiB for each CPU: a storm of 300 000 events a second waits for tens of milliseconds. */
 static size_t default_buffer(void)
 {
@@ -119,7 +108,7 @@ static void configure(struct nsmon_bpf *skel, const struct options *options,
 	rodata->kernel_has.group_dead_arg = kernel_tracepoint_args(btf, "sched_process_exit") >= 2;
 	rodata->kernel_has.exec_switches_time = kernel_has_function(btf, "exec_task_namespaces");
 	rodata->filter.events = options->events;
-	rodata->filter.types = options->types & kernel->ns_present;
+	rodata->filter.types = options->types;
 	rodata->filter.reasons = options->reasons;
 	rodata->filter.threads = options->threads;
 	rodata->filter.failed = options->failed;
@@ -395,6 +384,10 @@ static int open_backend(struct probe *probe, const struct options *options,
 	size_t count;
 	int err;
 
+	if (probe->backend == BACKEND_FENTRY && options->btf && access(KERNEL_BTF_PATH, R_OK))
+		return refuse(refusal, -ENOENT,
+			      "trampolines need the kernel's own BTF in %s, which is not there",
+			      KERNEL_BTF_PATH);
 	probe->skel = nsmon_bpf__open_opts(&opts);
 	if (!probe->skel)
 		return refuse(refusal, -errno, "%s", strerror(errno));
@@ -427,7 +420,6 @@ static int open_with_btf(struct probe **result, const struct options *options,
 
 	if (!probe)
 		return refuse(refusal, -ENOMEM, "%s", strerror(ENOMEM));
-	libbpf_set_print(libbpf_message);
 	probe->backend = backend;
 	err = open_backend(probe, options, kernel, btf, refusal);
 	if (err) {
@@ -438,13 +430,12 @@ static int open_with_btf(struct probe **result, const struct options *options,
 	return 0;
 }
 
-/* libbpf has error numbers of its own above those of errno. */
 static void refuse_btf(struct probe_refusal *refusal, const char *path)
 {
 	char message[80];
 	int err = errno;
 
-	libbpf_strerror(err, message, sizeof(message));
+	kernel_btf_error(path, err, message, sizeof(message));
 	refuse(refusal, -err, "cannot read the kernel's BTF from %s: %s",
 	       path ? path : KERNEL_BTF_PATH, message);
 }
@@ -453,7 +444,6 @@ static struct btf *load_btf(const struct options *options, struct probe_refusal 
 {
 	struct btf *btf;
 
-	libbpf_set_print(libbpf_message);
 	btf = kernel_load_btf(options->btf);
 	if (!btf)
 		refuse_btf(refusal, options->btf);
