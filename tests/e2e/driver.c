@@ -288,6 +288,7 @@ struct kid {
 	enum how how;
 	uint64_t flags;
 	const pid_t *set_tid;	/* clone3 */
+	bool untouched;		/* clone3: its arguments are in a page that nobody has looked at yet */
 	int cgroup;		/* clone3 with CLONE_INTO_CGROUP */
 	void (*work)(void);	/* what the child does; without it the child waits for kid_finish() */
 	int code;		/* the child's exit code */
@@ -301,9 +302,26 @@ struct kid {
 	int status;
 };
 
+/* The same bytes at an address whose page is not there before somebody reads it. */
+static struct clone3_args *untouched_copy(const struct clone3_args *args)
+{
+	int fd = (int)syscall(SYS_memfd_create, "args", 0);
+	void *page;
+
+	if (fd < 0 || write(fd, args, sizeof(*args)) != sizeof(*args))
+		fatal("memfd_create");
+	page = mmap(NULL, sizeof(*args), PROT_READ, MAP_PRIVATE, fd, 0);
+	if (page == MAP_FAILED)
+		fatal("mmap");
+	madvise(page, sizeof(*args), MADV_RANDOM); /* no fault-around */
+	close(fd);
+	return page;
+}
+
 static long raw_create(const struct kid *k)
 {
 	struct clone3_args args = { .flags = k->flags, .exit_signal = SIGCHLD };
+	size_t size;
 
 	switch (k->how) {
 	case BY_CLONE3:
@@ -312,7 +330,8 @@ static long raw_create(const struct kid *k)
 			args.set_tid_size = 1;
 		}
 		args.cgroup = (uint64_t)k->cgroup;
-		return syscall(SYS_clone3, &args, k->flags & CLONE_INTO_CGROUP || k->set_tid ? sizeof(args) : 64);
+		size = k->flags & CLONE_INTO_CGROUP || k->set_tid ? sizeof(args) : 64;
+		return syscall(SYS_clone3, k->untouched ? untouched_copy(&args) : &args, size);
 	case BY_FORK:
 #ifdef SYS_fork
 		return syscall(SYS_fork);
@@ -1182,6 +1201,15 @@ static void case_clone3_eexist(void)
 	kid_finish(&k);
 }
 
+static void case_clone3_untouched(void)
+{
+	struct kid k = { .how = BY_CLONE3, .flags = CLONE_NEWUTS | CLONE_NEWNET | CLONE_NEWNS | CLONE_FS };
+
+	k.untouched = true;
+	kid_start(&k);
+	kid_finish(&k);
+}
+
 static void enter_cgroup(const char *dir)
 {
 	char path[PATH_MAX];
@@ -1649,6 +1677,41 @@ static void thread_own_code(struct thread *t)
 	leave_thread(7);
 }
 
+/* The two tasks of a process end at one moment: which is the last is not to be seen from outside. */
+static int racing;
+
+static void race(void)
+{
+	__atomic_add_fetch(&racing, 1, __ATOMIC_SEQ_CST);
+	while (__atomic_load_n(&racing, __ATOMIC_SEQ_CST) < 2)
+		sched_yield();
+	leave_thread(4);
+}
+
+static void thread_race(struct thread *t)
+{
+	(void)t;
+	race();
+}
+
+static void work_exit_race(void)
+{
+	static struct thread t;
+
+	thread_start(&t, thread_race);
+	race();
+}
+
+static void case_exit_race(void)
+{
+	for (int i = 0; i < 40; i++) {
+		struct kid k = { .how = BY_FORK, .work = work_exit_race, .code = 4 };
+
+		kid_start(&k);
+		kid_finish(&k);
+	}
+}
+
 static void case_exit_thread_code(void)
 {
 	static struct thread t;
@@ -1738,6 +1801,7 @@ static const struct test_case {
 	{ "leader-gone-unshare", case_leader_gone_unshare, false, false },
 	{ "clone3-eexist", case_clone3_eexist, false, false },
 	{ "clone-eagain", case_clone_eagain, false, false },
+	{ "clone3-untouched", case_clone3_untouched, false, false },
 	{ "clone-einval", case_clone_einval, false, false },
 	{ "unshare-einval", case_unshare_einval, false, false },
 	{ "unshare-eperm", case_unshare_eperm, false, false },
@@ -1783,6 +1847,7 @@ static const struct test_case {
 	{ "exit-leader-first-group", case_exit_leader_first_group, false, false },
 	{ "exit-leader-first-each", case_exit_leader_first_each, false, false },
 	{ "exit-leader-first-signal", case_exit_leader_first_signal, false, false },
+	{ "exit-race", case_exit_race, false, false },
 	{ "exit-thread-code", case_exit_thread_code, false, false },
 	{ "exit-orphan", case_exit_orphan, false, false },
 	{ "lifetime", case_lifetime, false, false },

@@ -11,6 +11,8 @@ import pathlib
 import pty
 import pwd
 import re
+import shlex
+import shutil
 import signal
 import stat
 import subprocess
@@ -95,6 +97,16 @@ def test_standard_streams_are_the_commands_own(tmp_path):
     assert lib.parse_json((tmp_path / "out").read_bytes())
 
 
+def test_closed_descriptors_are_closed_for_the_command(tmp_path):
+    """As a shell would start it: nsmon does not put anything in their place."""
+    listing = tmp_path / "listing"
+    script = f"{shlex.join(map(str, lib.nsmon_argv('-q', '-w', tmp_path / 'out', command=['ls', '/proc/self/fd'])))}"
+    for closed, left in (("0<&-", {"1", "2"}), ("2>&-", {"0", "1"})):
+        lib.run(["sh", "-c", f"ls /proc/self/fd {closed} > {listing}.alone; {script} {closed} > {listing}"])
+        alone, shown = ((tmp_path / name).read_text().split() for name in ("listing.alone", "listing"))
+        assert shown == alone and left <= set(shown) | {"3"}
+
+
 def test_user(tmp_path):
     tmp_path.chmod(0o755)
     command = ["sh", "-c", "id -u; id -g; echo $HOME"]
@@ -155,6 +167,22 @@ def test_signal_ends_a_trace_with_descendants(tmp_path):
         left.end()
 
 
+def test_signal_before_the_command_has_ended(tmp_path):
+    """It has no exit status yet, and 0 would claim that it ended well."""
+    ready = tmp_path / "ready"
+    with lib.Live(tmp_path, command=["sh", "-c", 'trap "" INT; : > "$0"; sleep 60', ready]) as nsmon:
+        lib.wait_until(ready.exists, "the command")
+        command = nsmon.wait_for(lambda r: r["event"] == "exec", "the command's exec")["pid"]
+        try:
+            assert nsmon.stop() == 128 + signal.SIGINT
+            assert f"{command}) still runs" in nsmon.err
+            assert lib.parse_json(nsmon.out)[-1]["event"] == "stop"
+        finally:
+            sleeper = pathlib.Path(f"/proc/{command}/task/{command}/children").read_text().split()
+            for pid in (command, *map(int, sleeper)):
+                os.kill(pid, signal.SIGKILL)
+
+
 # ---- filters: the same work, seen through each ----
 
 FILTER_CASES = "clone-all,unshare-uts,unshare-pid,setns-net,pidfd-three,fork,exec-plain,thread-net"
@@ -199,6 +227,20 @@ def test_filter(tmp_path, options, want):
     filters = run.records[0]["filters"]
     for name, values in want.items():
         assert sorted(filters[name]) == sorted(values)
+
+
+def test_filter_of_failed_attempts(tmp_path):
+    """-n also chooses among them, by the types that the call asked for."""
+    book = tmp_path / "book"
+    cases = "clone3-eexist,clone3-untouched,unshare-einval,unshare-eperm,setns-ebadf"
+    run = lib.trace([lib.DRIVER, "--book", book, "--only", cases, "cases"], "--failed", "-n", "net", "-e", "ns")
+    wanted = sorted(
+        (b["pid"], b["op"], b["errno"])
+        for b in lib.read_book(book)
+        if b.get("ret", 0) < 0 and b["op"] in ("clone", "unshare", "setns") and b["flags"] & lib.CLONE_FLAGS["net"]
+    )
+    assert len(wanted) == 4
+    assert sorted((r["pid"], r["reason"], r["errno"]) for r in run.records if "errno" in r) == wanted
 
 
 def test_timestamps(tmp_path):
@@ -335,7 +377,7 @@ def refused(*options, status=1):
 def test_pid_that_does_not_exist():
     process = subprocess.Popen(["true"])
     process.wait()
-    error = refused("-p", process.pid)
+    error = refused("-p", process.pid, status=2)
     assert len(error.splitlines()) == 1 and str(process.pid) in error
 
 
@@ -352,7 +394,7 @@ def test_pid_of_a_thread(tmp_path):
     thread.start()
     ready.wait()
     try:
-        error = refused("-p", tid[0])
+        error = refused("-p", tid[0], status=2)
     finally:
         go.set()
         thread.join()
@@ -384,6 +426,9 @@ WRONG = [
     (["--no-such-option"], "no-such-option", "no-such-option", []),
     (["--"], "--", "--", ["COMMAND"]),
     (["-o"], "o", "o", []),
+    (["--btf="], "--btf", "''", ["BTF"]),
+    (["-w", ""], "--write", "''", ["file"]),
+    (["--schema"], "--schema", "--schema", ["COMMAND"]),
 ]
 
 
@@ -401,20 +446,62 @@ def test_wrong_usage(tmp_path, argv, option, value, takes):
 
 
 def test_btf_that_is_not_there(tmp_path):
-    error = refused("--btf", tmp_path / "none", "--", "true")
+    error = refused("--btf", tmp_path / "none", "--", "true", status=2)
     assert len(error.splitlines()) == 1 and "--btf" in error and str(tmp_path / "none") in error
 
 
 def test_btf_that_is_none(tmp_path):
     (tmp_path / "btf").write_bytes(b"this is not BTF" * 100)
-    error = refused("--btf", tmp_path / "btf", "--", "true")
-    assert "btf" in error.lower()
+    for path in (tmp_path / "btf", "/bin/sh"):
+        error = refused("--btf", path, "--", "true", status=2)
+        assert "--btf" in error and str(path) in error and "no BTF" in error
+        assert len(error.splitlines()) == 1
+
+
+@pytest.fixture
+def without_btf(tmp_path, program):
+    """A command's prefix: it runs where the kernel shows no BTF."""
+    program("unshare")
+    script = tmp_path / "without-btf"
+    script.write_text('mount -t tmpfs none /sys/kernel/btf && exec "$@"\n')
+    return ["unshare", "-m", "--propagation", "private", "sh", script]
+
+
+def test_no_btf(without_btf):
+    """Where it was looked for, the option, and what the kernel would need; nothing was started."""
+    run = lib.run([*without_btf, *lib.nsmon_argv("-q", command=["true"])])
+    error = run.stderr.decode()
+    assert (run.returncode, run.stdout) == (1, b"")
     assert len(error.splitlines()) == 1
+    for part in ("/sys/kernel/btf/vmlinux", "--btf=FILE", "CONFIG_DEBUG_INFO_BTF"):
+        assert part in error
+
+
+def test_btf_from_a_file(tmp_path, without_btf):
+    """The same records with a file as the only BTF there is, as on a kernel built without."""
+    if lib.BACKEND == "fentry":
+        pytest.skip("trampolines need the kernel's own BTF")
+    btf, book, out = tmp_path / "btf", tmp_path / "book", tmp_path / "out"
+    shutil.copy("/sys/kernel/btf/vmlinux", btf)
+    workload = [lib.DRIVER, "--book", book, "--only", FILTER_CASES, "cases"]
+    run = lib.run([*without_btf, *lib.nsmon_argv("-o", "json", "-w", out, "--btf", btf, command=workload)])
+    assert run.returncode == 0, run
+    records = lib.parse_json(out.read_bytes())
+    expected = lib.Expected(lib.read_book(book))
+    for case in expected.cases:
+        lib.check_case(expected, [r for r in records if r.get("pid") in expected.cases[case]], case)
 
 
 def test_write_where_nobody_can(tmp_path):
-    error = refused("-w", tmp_path / "no" / "such" / "directory", "--", "true")
+    error = refused("-w", tmp_path / "no" / "such" / "directory", "--", "true", status=2)
     assert len(error.splitlines()) == 1 and str(tmp_path) in error
+
+
+def test_output_that_cannot_be_written():
+    for option in ("--help", "--version", "--usage", "--schema", "check"):
+        with open("/dev/full", "w") as full:
+            run = subprocess.run([lib.NSMON, option], stdout=full, stderr=subprocess.PIPE, check=False, text=True)
+        assert run.returncode == 1 and "No space left on device" in run.stderr, option
 
 
 def test_help_and_version():
