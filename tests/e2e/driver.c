@@ -1679,12 +1679,15 @@ static void thread_own_code(struct thread *t)
 
 /* The two tasks of a process end at one moment: which is the last is not to be seen from outside. */
 static int racing;
+static bool racing_group;
 
 static void race(void)
 {
 	__atomic_add_fetch(&racing, 1, __ATOMIC_SEQ_CST);
 	while (__atomic_load_n(&racing, __ATOMIC_SEQ_CST) < 2)
 		sched_yield();
+	if (racing_group)
+		syscall(SYS_exit_group, 4);
 	leave_thread(4);
 }
 
@@ -1704,9 +1707,10 @@ static void work_exit_race(void)
 
 static void case_exit_race(void)
 {
-	for (int i = 0; i < 40; i++) {
+	for (int i = 0; i < 100; i++) {
 		struct kid k = { .how = BY_FORK, .work = work_exit_race, .code = 4 };
 
+		racing_group = i % 2;
 		kid_start(&k);
 		kid_finish(&k);
 	}
