@@ -98,13 +98,14 @@ int kernel_read(struct kernel *kernel)
 
 static int libbpf_message(enum libbpf_print_level level, const char *format, va_list args)
 {
-	char message[1024];
+	char message[4096], *at = message, *line;
 
 	if (log_get_level() < LOG_LEVEL_DEBUG + (level == LIBBPF_DEBUG ? 1 : 0))
 		return 0;
 	vsnprintf(message, sizeof(message), format, args);
-	message[strcspn(message, "\n")] = 0;
-	log_debug("%s", message);
+	while ((line = strsep(&at, "\n")))
+		if (*line)
+			log_debug("%s", line);
 	return 0;
 }
 

@@ -255,7 +255,7 @@ static __always_inline void settle(struct task_struct *task, const struct pendin
 }
 
 /* unshare(), setns(), and with --failed clone() begin. */
-static __always_inline void handle_enter(enum nsmon_reason reason, __u64 flags, __u64 clone_args)
+static __noinline void handle_enter(enum nsmon_reason reason, __u64 flags, __u64 clone_args)
 {
 	struct task_struct *task = current_task();
 	__u32 tid = task_tid(task);
@@ -280,7 +280,7 @@ static __always_inline void handle_enter(enum nsmon_reason reason, __u64 flags, 
 }
 
 /* ... and end. */
-static __always_inline void handle_leave(long ret)
+static __noinline void handle_leave(long ret)
 {
 	struct task_struct *task = current_task();
 	__u32 tid = task_tid(task);
@@ -319,21 +319,26 @@ static __always_inline void handle_done(void)
 	p->set = now;
 }
 
-/* execve() begins, or is about to switch the time namespace. */
-static __always_inline void handle_exec_enter(void)
+/* execve() begins, or is about to switch the time namespace: will it? */
+static __always_inline bool exec_will_switch(void)
 {
 	struct task_struct *task = current_task();
 	struct nsproxy *nsproxy = BPF_CORE_READ(task, nsproxy);
 	__u32 tid;
 
 	if (!kernel_has.exec_switches_time)
-		return;
-	if (BPF_CORE_READ(nsproxy, time_ns) != BPF_CORE_READ(nsproxy, time_ns_for_children)) {
-		handle_enter(NSMON_REASON_EXEC, 0, 0);
-		return;
-	}
+		return false;
+	if (BPF_CORE_READ(nsproxy, time_ns) != BPF_CORE_READ(nsproxy, time_ns_for_children))
+		return true;
 	tid = task_tid(task);
 	bpf_map_delete_elem(&pending, &tid); /* of an exec that failed */
+	return false;
+}
+
+static __always_inline void handle_exec_enter(void)
+{
+	if (exec_will_switch())
+		handle_enter(NSMON_REASON_EXEC, 0, 0);
 }
 
 /* kernel/nsproxy.c:switch_task_namespaces(p, new): the net under the others. */
@@ -743,15 +748,25 @@ int BPF_PROG(fexit_unshare, unsigned long flags, int ret)
 	return 0;
 }
 
-static __always_inline void enter_setns(struct pt_regs *regs)
+static __always_inline __u64 setns_flags(struct pt_regs *regs)
 {
-	handle_enter(NSMON_REASON_SETNS, (__u32)compat_syscall_arg2(regs, current_task()), 0);
+	return (__u32)compat_syscall_arg2(regs, current_task());
 }
 
 /* The low byte of clone()'s flags is a signal; clone3() has it elsewhere. */
+static __always_inline __u64 clone_flags(struct pt_regs *regs)
+{
+	return compat_syscall_arg1(regs, current_task()) & ~CSIGNAL;
+}
+
+static __always_inline void enter_setns(struct pt_regs *regs)
+{
+	handle_enter(NSMON_REASON_SETNS, setns_flags(regs), 0);
+}
+
 static __always_inline void enter_clone(struct pt_regs *regs)
 {
-	handle_enter(NSMON_REASON_CLONE, compat_syscall_arg1(regs, current_task()) & ~CSIGNAL, 0);
+	handle_enter(NSMON_REASON_CLONE, clone_flags(regs), 0);
 }
 
 static __always_inline void enter_clone3(struct pt_regs *regs)
@@ -864,27 +879,40 @@ int kprobe_switch(struct pt_regs *ctx)
 SEC("?raw_tp/sys_enter")
 int BPF_PROG(on_sys_enter, struct pt_regs *regs, long nr)
 {
+	__u32 reason = 0; /* enum nsmon_reason */
+	__u64 flags = 0, args = 0;
+
 	switch (compat_syscall(nr, current_task())) {
 	case SYSCALL_UNSHARE:
-		handle_enter(NSMON_REASON_UNSHARE, compat_syscall_arg1(regs, current_task()), 0);
+		reason = NSMON_REASON_UNSHARE;
+		flags = compat_syscall_arg1(regs, current_task());
 		break;
 	case SYSCALL_SETNS:
-		enter_setns(regs);
+		reason = NSMON_REASON_SETNS;
+		flags = setns_flags(regs);
 		break;
 	case SYSCALL_CLONE:
-		if (filter.failed)
-			enter_clone(regs);
+		if (!filter.failed)
+			break;
+		reason = NSMON_REASON_CLONE;
+		flags = clone_flags(regs);
 		break;
 	case SYSCALL_CLONE3:
-		if (filter.failed)
-			enter_clone3(regs);
+		if (!filter.failed)
+			break;
+		reason = NSMON_REASON_CLONE;
+		args = compat_syscall_arg1(regs, current_task());
+		flags = read_clone_flags(args);
 		break;
 	case SYSCALL_EXEC:
-		handle_exec_enter();
+		if (exec_will_switch())
+			reason = NSMON_REASON_EXEC;
 		break;
 	case SYSCALL_OTHER:
 		break;
 	}
+	if (reason)
+		handle_enter(reason, flags, args);
 	return 0;
 }
 

@@ -31,6 +31,9 @@
 
 #define NS_PER_S 1000000000LL
 
+/* include/linux/bpf_verifier.h: BPF_LOG_STATS, what the verification cost. */
+#define VERIFIER_STATISTICS 4
+
 /* More than this waiting gains nothing: a wake-up costs little by then. */
 #define WAKEUP_BYTES_MAX (MIB / 4)
 
@@ -379,7 +382,8 @@ static int open_backend(struct probe *probe, const struct options *options,
 			const struct kernel *kernel, const struct btf *btf,
 			struct probe_refusal *refusal)
 {
-	LIBBPF_OPTS(bpf_object_open_opts, opts, .btf_custom_path = options->btf);
+	LIBBPF_OPTS(bpf_object_open_opts, opts, .btf_custom_path = options->btf,
+		    .kernel_log_level = log_get_level() > LOG_LEVEL_DEBUG ? VERIFIER_STATISTICS : 0);
 	struct hook hooks[LINKS_MAX];
 	size_t count;
 	int err;
