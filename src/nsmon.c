@@ -153,10 +153,10 @@ static void say_why_not(const struct options *options, const struct probe_refusa
 	char text[1024];
 	size_t len = 0;
 
-	if (refusals[BACKEND_AUTO].error) {
+	if (refusals[options->backend].no_btf) {
 		log_error("%s; the kernel needs CONFIG_DEBUG_INFO_BTF, and --btf=FILE takes a file "
 			  "with this kernel's BTF",
-			  refusals[BACKEND_AUTO].reason);
+			  refusals[options->backend].reason);
 		return;
 	}
 	for (enum backend b = BACKEND_AUTO; b <= BACKEND_TRACEPOINT && len < sizeof(text); b++) {
@@ -270,19 +270,29 @@ static int read_batch(struct nsmon *nsmon)
 	return err ? err : n;
 }
 
-/* Of the command and its descendants, or of the given processes and theirs. */
+/* The command and its descendants, or the given processes and theirs. */
+static bool is_following(const struct nsmon *nsmon)
+{
+	return nsmon->options.command || nsmon->options.pid_count;
+}
+
+/* Or its zombie: the exit has been seen, or will not be before somebody waits for it. */
+static bool process_exists(pid_t pid)
+{
+	return kill(pid, 0) == 0 || errno != ESRCH;
+}
+
 static bool nobody_is_left(const struct nsmon *nsmon)
 {
-	return (nsmon->options.command || nsmon->options.pid_count) &&
-	       probe_followed(nsmon->probe) == 0;
+	return is_following(nsmon) && probe_followed(nsmon->probe) == 0;
 }
 
 /*
  * While records come, they are collected for a batch; only a filling ring
  * buffer wakes the loop before. After a batch without any, the next record
- * does. The longer nothing comes, the longer the sleep: a sleep that ends by
- * itself is the backstop for a record that is written at the moment of falling
- * asleep.
+ * does. The longer nothing comes, the longer the sleep. Processes that are
+ * followed are looked at after each sleep that ends by itself, since the kernel
+ * may have skipped our program at the end of the last one.
  */
 static int run_loop(struct nsmon *nsmon)
 {
@@ -312,8 +322,13 @@ static int run_loop(struct nsmon *nsmon)
 			quiet_ms = QUIET_MS;
 			continue;
 		} else {
-			timeout_ms = quiet_ms > QUIET_MS_MAX ? -1 : quiet_ms;
-			quiet_ms = timeout_ms < 0 ? quiet_ms : quiet_ms * 10;
+			if (is_following(nsmon))
+				probe_unfollow_ended(nsmon->probe, process_exists);
+			timeout_ms = quiet_ms;
+			if (quiet_ms < QUIET_MS_MAX)
+				quiet_ms *= 10;
+			else if (!is_following(nsmon))
+				timeout_ms = -1;
 		}
 		if (n < READ_MAX && !stop_signal && !reopen_wanted && !nobody_is_left(nsmon))
 			n = sleep_until_woken(nsmon, timeout_ms);
@@ -414,17 +429,6 @@ static void pass_on_signal(struct nsmon *nsmon)
 		kill(nsmon->command.pid, stop_signal);
 }
 
-/* Those that ended between the look at them and the moment of attaching. */
-static void unfollow_ended(struct nsmon *nsmon)
-{
-	for (size_t i = 0; i < nsmon->options.pid_count; i++) {
-		pid_t pid = nsmon->options.pids[i];
-
-		if (!preflight_process_lives(pid))
-			probe_unfollow(nsmon->probe, pid);
-	}
-}
-
 static int exit_status(const struct nsmon *nsmon, int err)
 {
 	const struct stream *stream = &nsmon->stream;
@@ -456,9 +460,10 @@ static int trace_events(struct nsmon *nsmon)
 {
 	int err = stream_start(&nsmon->stream);
 
+	if (nsmon->options.pid_count) /* one may have ended before anything was attached */
+		probe_unfollow_ended(nsmon->probe, preflight_process_lives);
 	if (!err)
 		err = start_command(nsmon);
-	unfollow_ended(nsmon);
 	if (!err)
 		err = run_loop(nsmon);
 	if (stop_signal)

@@ -383,7 +383,8 @@ static int open_backend(struct probe *probe, const struct options *options,
 			struct probe_refusal *refusal)
 {
 	LIBBPF_OPTS(bpf_object_open_opts, opts, .btf_custom_path = options->btf,
-		    .kernel_log_level = log_get_level() > LOG_LEVEL_DEBUG ? VERIFIER_STATISTICS : 0);
+		    .kernel_log_level =
+			    log_get_level() > LOG_LEVEL_DEBUG ? VERIFIER_STATISTICS : 0);
 	struct hook hooks[LINKS_MAX];
 	size_t count;
 	int err;
@@ -440,6 +441,7 @@ static void refuse_btf(struct probe_refusal *refusal, const char *path)
 	int err = errno;
 
 	kernel_btf_error(path, err, message, sizeof(message));
+	refusal->no_btf = true;
 	refuse(refusal, -err, "cannot read the kernel's BTF from %s: %s",
 	       path ? path : KERNEL_BTF_PATH, message);
 }
@@ -541,12 +543,18 @@ void probe_expect_child(struct probe *probe, pid_t parent)
 	__atomic_store_n(&probe->skel->bss->spawner, (__u32)parent, __ATOMIC_SEQ_CST);
 }
 
-void probe_unfollow(struct probe *probe, pid_t pid)
+void probe_unfollow_ended(struct probe *probe, bool (*lives)(pid_t pid))
 {
-	__u32 key = (__u32)pid;
+	int fd = bpf_map__fd(probe->skel->maps.followed);
+	__u32 pid, next;
+	bool more = bpf_map_get_next_key(fd, NULL, &next) == 0;
 
-	if (bpf_map_delete_elem(bpf_map__fd(probe->skel->maps.followed), &key) == 0)
-		__atomic_fetch_sub(&probe->skel->bss->followed_count, 1, __ATOMIC_SEQ_CST);
+	while (more) {
+		pid = next;
+		more = bpf_map_get_next_key(fd, &pid, &next) == 0;
+		if (!lives((pid_t)pid) && bpf_map_delete_elem(fd, &pid) == 0)
+			__atomic_fetch_sub(&probe->skel->bss->followed_count, 1, __ATOMIC_SEQ_CST);
+	}
 }
 
 uint64_t probe_followed(const struct probe *probe)

@@ -11,6 +11,7 @@ struct probe;
 /* Why a backend cannot be used, in words for people. */
 struct probe_refusal {
 	int error; /* positive errno; 0: it was not tried */
+	bool no_btf; /* the kernel's BTF could not be read: no backend will do */
 	char reason[200];
 };
 
@@ -59,8 +60,11 @@ void probe_arm(struct probe *probe, enum nsmon_armed armed);
 /* The next child of this process is followed; 0 ends that. */
 void probe_expect_child(struct probe *probe, pid_t parent);
 
-/* Stops following a process, as if it had ended. */
-void probe_unfollow(struct probe *probe, pid_t pid);
+/*
+ * Stops following the processes that do not live any more: those that ended
+ * before anything was attached, and those whose end the kernel skipped.
+ */
+void probe_unfollow_ended(struct probe *probe, bool (*lives)(pid_t pid));
 
 /* How many of the followed processes live. */
 uint64_t probe_followed(const struct probe *probe);
