@@ -54,9 +54,14 @@ def delivered_and_lost(records):
 
 @pytest.fixture(scope="module")
 def storm(tmp_path_factory):
-    book = tmp_path_factory.mktemp("storm") / "book"
-    run = lib.trace([lib.DRIVER, "--book", book, "forks", STORM, 2], timeout=300)
-    return run, lib.read_book(book)
+    for _ in range(3):
+        path = tmp_path_factory.mktemp("storm") / "book"
+        run = lib.trace([lib.DRIVER, "--book", path, "forks", STORM, 2], timeout=300)
+        book = lib.read_book(path)
+        pids = [pid for b in book if b["op"] == "forks" for pid, _ in b["children"]]
+        if len(pids) == len(set(pids)):
+            break  # else others on this machine forked so much meanwhile that pids came again
+    return run, book
 
 
 def test_storm_is_complete(storm):
