@@ -45,7 +45,7 @@ BPF_CFLAGS := -g -O2 -target bpf -mcpu=v3 -D__TARGET_ARCH_$(BPF_ARCH) -Ivmlinux 
 	-Wall -Wextra -Wno-unused-parameter $(WERROR)
 
 # Everything but what needs a kernel and root is unit-tested.
-PURE := event line log names options output stream text json kernel command
+PURE := event rows line log names options output stream text json kernel command
 KERNEL_SIDE := preflight probe check nsmon
 OBJECTS := $(patsubst %,$(B)/%.o,$(PURE) $(KERNEL_SIDE) schema)
 PURE_OBJECTS := $(patsubst %,$(B)/%.o,$(PURE) schema)

@@ -10,10 +10,10 @@
 
 static int decode_change(struct event *event, const struct nsmon_ns_change *change)
 {
-	if (change->changed & ~NSMON_NS_ALL)
+	if ((change->changed | change->wanted) & ~NSMON_NS_ALL)
 		return -EINVAL;
 	for (int i = 0; i < NSMON_NS_TYPES; i++) {
-		if (!(change->changed & (1U << i)))
+		if (!((change->changed | change->wanted) & (1U << i)))
 			continue;
 		if (change->reason[i] == 0 || change->reason[i] >= NSMON_REASONS)
 			return -EINVAL;
@@ -33,6 +33,8 @@ static int decode_fork(struct event *event, const struct nsmon_header *h)
 	event->fork.told = !(h->flags & NSMON_FLAG_NO_FORK);
 	event->fork.creator_pid = r->fork.creator_pid;
 	event->fork.creator_tid = r->fork.creator_tid;
+	event->fork.creator_start_ns = r->fork.creator_start_ns;
+	event->fork.by_thread = with_change && h->flags & NSMON_FLAG_ROW;
 	return with_change ? decode_change(event, &r->change) : 0;
 }
 

@@ -23,8 +23,10 @@ struct event {
 	union {
 		struct {
 			bool told; /* false: only its change is wanted */
+			bool by_thread; /* the change is from what was told of the main thread */
 			uint32_t creator_pid;
 			uint32_t creator_tid;
+			uint64_t creator_start_ns;
 		} fork;
 		struct {
 			uint32_t old_tid; /* 0: the main thread execed */

@@ -44,7 +44,10 @@ const volatile struct {
 	bool follow; /* only processes in the map `followed` */
 } filter;
 
-/* Processes that are followed, and how many of them live. */
+/*
+ * Processes that are followed: how many of their tasks live, or
+ * NSMON_FOLLOWED_BEFORE where that is not known. And how many processes.
+ */
 struct {
 	__uint(type, BPF_MAP_TYPE_HASH);
 	__uint(max_entries, 1); /* at load */
@@ -75,7 +78,7 @@ struct {
 
 /* Namespaces of main threads that ended before their process: its row's. */
 struct {
-	__uint(type, BPF_MAP_TYPE_HASH);
+	__uint(type, BPF_MAP_TYPE_LRU_HASH);
 	__uint(max_entries, 8192);
 	__type(key, __u32);
 	__type(value, struct nsmon_ns_set);
@@ -175,7 +178,7 @@ static __always_inline void report_change(struct task_struct *task, const struct
 	r->change.old = *old;
 	r->change.now = *now;
 	r->change.changed = changed;
-	r->change.zero = 0;
+	r->change.wanted = filter.types;
 #pragma unroll
 	for (int i = 0; i < NSMON_NS_TYPES; i++)
 		r->change.reason[i] = reason;
@@ -247,7 +250,10 @@ static __always_inline void report_since(struct task_struct *task, const struct 
 	report_change(task, old, &now, reason);
 }
 
-/* What a call changed whose end was missed. */
+/*
+ * Tells what a call has changed. Its pending entry goes after that, so that it
+ * is there as long as the change is not told: see read_row().
+ */
 static __always_inline void settle(struct task_struct *task, const struct pending *p)
 {
 	if (p->reason != NSMON_REASON_CLONE)
@@ -259,13 +265,14 @@ static __noinline void handle_enter(enum nsmon_reason reason, __u64 flags, __u64
 {
 	struct task_struct *task = current_task();
 	__u32 tid = task_tid(task);
+	__u32 pid = task_tgid(task);
 	struct pending p = { .flags = flags, .clone_args = clone_args, .reason = reason };
 	struct pending *before;
 
-	if (!tid || !is_followed(task_tgid(task)))
+	if (!tid || !is_followed(pid))
 		return;
 	before = bpf_map_lookup_elem(&pending, &tid);
-	if (before)
+	if (before) /* of a call whose end was missed */
 		settle(task, before);
 	if (reason != NSMON_REASON_CLONE)
 		read_ns_set(&p.set, task, BPF_CORE_READ(task, nsproxy));
@@ -373,20 +380,36 @@ static __always_inline bool may_differ(struct task_struct *child, struct task_st
 	       task_pid_ns(child) != task_pid_ns(row);
 }
 
-static __always_inline void read_row(struct nsmon_ns_set *set, struct task_struct *row)
+/*
+ * The row of a process whose main thread did not create the child itself, as it
+ * was told: while the main thread is in a call, its namespaces from before; when
+ * it has ended, its last ones. The order matters: where a change was told since
+ * the namespaces were read, its pending entry is still there, or its record is
+ * in front of the child's, and user space knows it (src/rows.c). Where nothing is
+ * known, since the main thread ended before it was traced, the creator stands in.
+ */
+static __always_inline void read_row(struct nsmon_ns_set *set, struct task_struct *row,
+				     struct task_struct *creator)
 {
 	struct nsproxy *nsproxy = BPF_CORE_READ(row, nsproxy);
-	struct nsmon_ns_set *saved;
-	__u32 tgid;
+	const struct nsmon_ns_set *known;
+	const struct pending *p;
+	__u32 tid = task_tid(row);
+	__u32 pid = task_tgid(row);
 
-	if (nsproxy) {
-		read_ns_set(set, row, nsproxy);
+	read_ns_set(set, row, nsproxy);
+	p = bpf_map_lookup_elem(&pending, &tid);
+	if (p && p->reason != NSMON_REASON_CLONE) {
+		*set = p->set;
 		return;
 	}
-	tgid = task_tgid(row);
-	saved = bpf_map_lookup_elem(&ended_leaders, &tgid);
-	if (saved)
-		*set = *saved;
+	if (nsproxy && nsproxy == BPF_CORE_READ(row, nsproxy))
+		return;
+	known = bpf_map_lookup_elem(&ended_leaders, &pid);
+	if (known)
+		*set = *known;
+	else
+		read_ns_set(set, creator, BPF_CORE_READ(creator, nsproxy));
 }
 
 /* What is to be told of a child's namespaces, with the reason of each; or NULL. */
@@ -394,13 +417,16 @@ static __always_inline struct nsmon_ns_change *
 fork_change(struct task_struct *child, struct task_struct *creator, struct task_struct *row)
 {
 	struct nsmon_ns_change *change;
-	__u32 zero = 0, made, told = 0;
+	__u32 zero = 0, made, wanted = 0;
 
 	change = bpf_map_lookup_elem(&change_scratch, &zero);
 	if (!change)
 		return NULL;
 	__builtin_memset(change, 0, sizeof(*change));
-	read_row(&change->old, row);
+	if (row == creator)
+		read_ns_set(&change->old, creator, BPF_CORE_READ(creator, nsproxy));
+	else
+		read_row(&change->old, row, creator);
 	read_ns_set(&change->now, child, BPF_CORE_READ(child, nsproxy));
 	made = made_by_clone(child, creator);
 #pragma unroll
@@ -408,31 +434,37 @@ fork_change(struct task_struct *child, struct task_struct *creator, struct task_
 		change->reason[i] = NSMON_REASON_FORK -
 				    (NSMON_REASON_FORK - NSMON_REASON_CLONE) * ((made >> i) & 1);
 	if (filter.reasons & (1U << NSMON_REASON_CLONE))
-		told |= made;
+		wanted |= made;
 	if (filter.reasons & (1U << NSMON_REASON_FORK))
-		told |= ~made;
-	change->changed = told & filter.types & diff_ns_sets(&change->old, &change->now);
-	return change->changed ? change : NULL;
+		wanted |= ~made;
+	change->wanted = wanted & filter.types;
+	change->changed = change->wanted & diff_ns_sets(&change->old, &change->now);
+	return change->changed || row != creator ? change : NULL;
 }
 
 static __always_inline void fill_fork(struct nsmon_fork *f, struct task_struct *child,
-				      struct task_struct *creator, __u32 creator_pid)
+				      struct task_struct *creator)
 {
 	read_task(&f->task, child);
-	f->creator_pid = creator_pid;
+	f->creator_pid = task_tgid(creator);
 	f->creator_tid = task_tid(creator);
+	f->creator_start_ns = BPF_CORE_READ(creator, group_leader, start_boottime);
 }
 
 static __always_inline bool follow_child(__u32 creator, __u32 pid, bool process)
 {
-	__u32 one = 1;
+	__u32 *tasks, one = 1;
 
 	if (!filter.follow)
 		return true;
-	if (!(spawner && creator == spawner) && !bpf_map_lookup_elem(&followed, &creator))
+	tasks = bpf_map_lookup_elem(&followed, &creator);
+	if (!tasks && !(spawner && creator == spawner))
 		return false;
-	if (!process)
+	if (!process) {
+		if (tasks)
+			__sync_fetch_and_add(tasks, 1);
 		return true;
+	}
 	__sync_fetch_and_add(&followed_count, 1);
 	if (bpf_map_update_elem(&followed, &pid, &one, BPF_ANY)) {
 		struct nsmon_counters *cpu = this_cpu_counters();
@@ -453,17 +485,17 @@ static __always_inline int handle_fork(struct task_struct *child)
 {
 	struct task_struct *creator = current_task();
 	struct task_struct *row = creator;
-	__u32 creator_pid = task_tgid(creator);
 	__u32 pid = task_tgid(child);
 	bool process = BPF_CORE_READ(child, pid) == BPF_CORE_READ(child, tgid);
-	struct nsmon_ns_change *change;
+	struct nsmon_ns_change *change = NULL;
 	struct nsmon_counters *cpu;
 	struct nsmon_fork_ns *r;
 	struct nsmon_fork *f;
 	bool want_fork;
+	__u16 flags;
 	__u32 n;
 
-	if (!pid || !follow_child(creator_pid, pid, process))
+	if (!pid || !follow_child(task_tgid(creator), pid, process))
 		return 0;
 	want_fork = wants(NSMON_FORK) && (process || filter.threads);
 	if (process && !filter.threads)
@@ -474,8 +506,8 @@ static __always_inline int handle_fork(struct task_struct *child)
 
 	if (want_fork)
 		__sync_fetch_and_add(&cpu->seen[NSMON_FORK], 1);
-	change =
-		wants(NSMON_NS) && may_differ(child, row) ? fork_change(child, creator, row) : NULL;
+	if (wants(NSMON_NS) && (row != creator || may_differ(child, creator)))
+		change = fork_change(child, creator, row);
 	if (!change) {
 		if (!want_fork)
 			return 0;
@@ -484,14 +516,15 @@ static __always_inline int handle_fork(struct task_struct *child)
 			count_lost(cpu, NSMON_FORK, 1);
 			return 0;
 		}
-		fill_fork(f, child, creator, creator_pid);
+		fill_fork(f, child, creator);
 		submit(f);
 		return 0;
 	}
 	n = count_bits(change->changed);
 	__sync_fetch_and_add(&cpu->seen[NSMON_NS], n);
-	r = reserve(cpu, sizeof(*r), NSMON_FORK,
-		    NSMON_FLAG_NS | (want_fork ? 0 : NSMON_FLAG_NO_FORK));
+	flags = NSMON_FLAG_NS | (want_fork ? 0 : NSMON_FLAG_NO_FORK) |
+		(row == creator ? 0 : NSMON_FLAG_ROW);
+	r = reserve(cpu, sizeof(*r), NSMON_FORK, flags);
 	if (!r) {
 		count_lost(cpu, NSMON_NS, n);
 		if (want_fork)
@@ -499,7 +532,7 @@ static __always_inline int handle_fork(struct task_struct *child)
 		return 0;
 	}
 	r->change = *change;
-	fill_fork(&r->fork, child, creator, creator_pid);
+	fill_fork(&r->fork, child, creator);
 	submit(r);
 	return 0;
 }
@@ -590,13 +623,34 @@ static __always_inline int handle_exec(struct task_struct *task, int old_pid,
 /* A thread that ended after its process was told to have ended is still followed. */
 static __always_inline bool ended_followed(const struct process_key *key)
 {
-	return !kernel_has.group_dead_arg && bpf_map_lookup_elem(&ended, key);
+	return filter.follow && bpf_map_lookup_elem(&ended, key);
 }
 
-/* The trace of a command ends with its last descendant: tell the reader at once. */
-static __always_inline void unfollow(__u32 pid)
+/*
+ * One task less of a process. It is followed to its last task, which need not
+ * be the one that ended it. The trace of a command ends with its last
+ * descendant: tell the reader at once.
+ */
+static __always_inline void unfollow(const struct process_key *key, bool process_ends)
 {
-	if (!filter.follow || bpf_map_delete_elem(&followed, &pid))
+	__u32 pid = key->pid, one = 1;
+	__u32 *tasks;
+
+	if (!filter.follow)
+		return;
+	tasks = bpf_map_lookup_elem(&followed, &pid);
+	if (!tasks)
+		return;
+	if (*tasks >= NSMON_FOLLOWED_BEFORE) {
+		if (!process_ends)
+			return;
+		bpf_map_update_elem(&ended, key, &one, BPF_ANY);
+	} else {
+		__sync_fetch_and_add(tasks, -1);
+		if (*tasks)
+			return;
+	}
+	if (bpf_map_delete_elem(&followed, &pid))
 		return;
 	__sync_fetch_and_add(&followed_count, -1);
 	if (followed_count == 0)
@@ -674,13 +728,13 @@ static __always_inline int handle_exit(struct task_struct *task, bool group_dead
 	if (wants(NSMON_NS)) {
 		struct pending *p = bpf_map_lookup_elem(&pending, &tid);
 
-		if (p) { /* or of an exec that failed */
+		if (p) { /* of a call whose end was missed, or of an exec that failed */
 			settle(task, p);
 			bpf_map_delete_elem(&pending, &tid);
 		}
 		if (group_dead) {
 			bpf_map_delete_elem(&ended_leaders, &pid);
-		} else if (leader && !(BPF_CORE_READ(task, signal, flags) & SIGNAL_GROUP_EXIT)) {
+		} else if (leader) {
 			struct nsmon_ns_set set = {};
 
 			read_ns_set(&set, task, BPF_CORE_READ(task, nsproxy));
@@ -689,8 +743,7 @@ static __always_inline int handle_exit(struct task_struct *task, bool group_dead
 	}
 	if (wants(NSMON_EXIT) && (filter.threads || (group_dead && !told)))
 		report_exit(task, group_dead);
-	if (group_dead && !told)
-		unfollow(pid);
+	unfollow(&key, group_dead && !told);
 	return 0;
 }
 

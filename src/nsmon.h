@@ -69,6 +69,8 @@ enum nsmon_flag {
 	NSMON_FLAG_NO_FORK = 2, /* NSMON_FORK: only the change is wanted */
 	NSMON_FLAG_TRUNCATED = 4, /* NSMON_EXEC: name or arguments were cut */
 	NSMON_FLAG_FAILED = 8, /* NSMON_NS: struct nsmon_failed, nothing changed */
+	/* NSMON_FORK: by a thread; what changed is the difference to what was told of the main one */
+	NSMON_FLAG_ROW = 16,
 };
 
 /* In front of every record. */
@@ -104,7 +106,7 @@ struct nsmon_ns_change {
 	struct nsmon_ns_set old;
 	struct nsmon_ns_set now;
 	__u32 changed; /* bit per enum nsmon_ns_type */
-	__u16 zero;
+	__u16 wanted; /* those that the filter lets through, changed or not */
 	__u8 reason[NSMON_NS_TYPES]; /* enum nsmon_reason, where changed */
 };
 
@@ -113,6 +115,7 @@ struct nsmon_fork {
 	struct nsmon_task task; /* the child; with CLONE_PARENT its parent is not its creator */
 	__u32 creator_pid;
 	__u32 creator_tid;
+	__u64 creator_start_ns; /* as nsmon_task.start_ns */
 };
 
 /* NSMON_FLAG_NS: one record, so that nothing comes between. */
@@ -165,6 +168,9 @@ struct nsmon_counters {
 	__u64 seen[NSMON_KINDS]; /* records of output, by enum nsmon_kind */
 	__u64 lost[NSMON_KINDS];
 };
+
+/* Value of a followed process that existed before: nobody knows how many tasks it has. */
+#define NSMON_FOLLOWED_BEFORE (1U << 31)
 
 /* Who may wake the reader; written by user space before it sleeps. */
 enum nsmon_armed {

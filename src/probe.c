@@ -356,12 +356,12 @@ static void read_view(struct probe *probe)
 static int seed_followed(struct probe *probe, const struct options *options)
 {
 	int fd = bpf_map__fd(probe->skel->maps.followed);
-	__u32 one = 1;
+	const __u32 before = NSMON_FOLLOWED_BEFORE;
 
 	for (size_t i = 0; i < options->pid_count; i++) {
 		__u32 pid = (__u32)options->pids[i];
 
-		if (bpf_map_update_elem(fd, &pid, &one, BPF_NOEXIST))
+		if (bpf_map_update_elem(fd, &pid, &before, BPF_NOEXIST))
 			return -errno;
 		probe->skel->bss->followed_count++;
 	}

@@ -262,12 +262,15 @@ int stream_record(struct stream *stream, const void *data, size_t size)
 		stream->delivered[event.kind]++;
 		err = put_event(stream, &event);
 	}
-	for (int type = 0; !err && event.change && type < NSMON_NS_TYPES; type++) {
-		if (!(event.change->changed & (1U << type)))
-			continue;
-		stream->delivered[NSMON_NS]++;
-		err = put_ns(stream, &event, (enum nsmon_ns_type)type);
-	}
+	if (!event.change)
+		return err;
+	/* What the kernel counted; what the row makes of it may be more or less. */
+	stream->delivered[NSMON_NS] += (uint64_t)__builtin_popcount(event.change->changed);
+	rows_fit(&stream->rows, &event);
+	for (int type = 0; !err && type < NSMON_NS_TYPES; type++)
+		if (event.change->changed & (1U << type))
+			err = put_ns(stream, &event, (enum nsmon_ns_type)type);
+	rows_told(&stream->rows, &event);
 	return err;
 }
 

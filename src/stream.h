@@ -7,12 +7,14 @@
 
 #include "format.h"
 #include "output.h"
+#include "rows.h"
 
 struct stream {
 	const struct formatter *formatter;
 	const struct run *run;
 	struct output *output;
 	const volatile sig_atomic_t *stop; /* a signal asked to end */
+	struct rows rows;
 	struct totals totals;
 	uint64_t seq;
 	int64_t boot_offset_ns; /* of our CLOCK_BOOTTIME; 0 but in a time namespace */

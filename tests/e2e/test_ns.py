@@ -3,7 +3,9 @@
 the task itself read in /proc before and after each step. Also fork and exit of each, in order, and nothing else."""
 
 import calendar
+import os
 import re
+import subprocess
 import time
 
 import pytest
@@ -218,6 +220,68 @@ def test_failures_that_were_seen(work_threads):
     assert got == want
     names = {r["error"] for r in work_threads.run.records if "errno" in r}
     assert {"EPERM", "EINVAL", "EBADF", "EEXIST", "ENOSPC"} <= names
+
+
+# ---- a process whose main thread moves, or is gone, while another thread forks ----
+
+RACE = """
+import ctypes, os, sys, threading
+libc = ctypes.CDLL(None, use_errno=True)
+home, done = os.open("/proc/self/ns/mnt", os.O_RDONLY | os.O_CLOEXEC), False
+def forks():
+    global done
+    for _ in range(int(sys.argv[1])):
+        pid = os.fork()
+        if not pid:
+            os.write(1, b"%d %s\\n" % (os.getpid(), os.readlink(b"/proc/thread-self/ns/mnt")))
+            os._exit(0)
+        os.waitpid(pid, 0)
+    done = True
+threading.Thread(target=forks).start()
+while not done:
+    assert libc.unshare(0x00020000) == 0 and libc.setns(home, 0x00020000) == 0
+"""
+
+
+def test_fork_while_the_main_thread_moves(tmp_path):
+    """A reader's row for each child, from the row that it had for the process, is what the child itself saw."""
+    out = tmp_path / "out"
+    argv = lib.nsmon_argv("-q", "-o", "json", "--buffer=64M", "-w", out,
+                          command=["/usr/bin/python3", "-c", RACE, "400" if lib.SLOW <= 1 else "60"])
+    run = lib.run(argv, timeout=120)
+    assert run.returncode == 0, run
+    witness = dict(line.split() for line in run.stdout.decode().splitlines())
+    rows, home, away = {}, os.readlink("/proc/self/ns/mnt"), 0
+    for r in lib.parse_json(out.read_bytes()):
+        if r["event"] == "fork":
+            rows[r["pid"]] = rows.get(r["ppid"], home)
+            away += rows[r["pid"]] != home
+        elif r["event"] == "ns" and r["tid"] == r["pid"]:
+            assert r["type"] == "mnt" and rows[r["pid"]] == f"mnt:[{r['old_inum']}]"
+            rows[r["pid"]] = f"mnt:[{r['inum']}]"
+    assert len(witness) >= 60 and away, "no child was made while the main thread was away; the test shows nothing"
+    assert {pid: rows[int(pid)] for pid in witness} == witness
+
+
+def test_main_thread_ended_before(tmp_path):
+    """Nothing is known of it: what its process forks is compared with the thread that does it."""
+    code = ("import ctypes, os, sys, threading, time\n"
+            "def forks():\n"
+            "    while open('/proc/self/task/%%d/stat' %% os.getpid()).read().split()[2] != 'Z': time.sleep(.01)\n"
+            "    os.write(1, b'.'); os.read(0, 1)\n"
+            "    pid = os.fork() or os._exit(3)\n"
+            "    os.waitpid(pid, 0); os._exit(4)\n"
+            "threading.Thread(target=forks).start()\n"
+            "ctypes.CDLL(None).syscall(%d, 0)\n" % {"x86_64": 60, "aarch64": 93}[os.uname().machine])
+    process = subprocess.Popen(["/usr/bin/python3", "-c", code], stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+    with process, lib.Live(tmp_path, "-p", process.pid) as nsmon:
+        process.stdout.read(1)
+        nsmon.wait_started()
+        process.stdin.write(b"\n")
+        process.stdin.flush()
+        assert nsmon.wait() == 0
+        records = lib.parse_json(nsmon.out)
+    assert [(r["event"], r.get("code")) for r in records[1:-1]] == [("fork", None), ("exit", 3), ("exit", 4)]
 
 
 # ---- the guard of all of these ----

@@ -78,6 +78,8 @@ def test_system_call_number_with_an_upper_half(tmp_path):
             "assert ctypes.CDLL(None).syscall(ctypes.c_long(1 << 32 | 272), ctypes.c_long(0x04000000)) == 0;"
             "print(before, os.readlink('/proc/self/ns/uts'))")
     out = tmp_path / "out"
+    if subprocess.run(["/usr/bin/python3", "-c", code], capture_output=True, check=False).returncode:
+        pytest.skip("this kernel looks at the whole of rax")
     done = subprocess.run([*map(str, lib.nsmon_argv("-q", "-o", "json", "-w", out)), "--", "/usr/bin/python3", "-c", code],
                           stdout=subprocess.PIPE, check=True, text=True, timeout=lib.seconds(60))
     records = [json.loads(line) for line in out.read_text(encoding="utf-8").splitlines()]
