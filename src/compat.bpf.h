@@ -61,6 +61,7 @@ const volatile struct {
 	bool mnt_ns_id; /* ioctl NS_GET_MNTNS_ID: 6.11 */
 	bool group_dead_arg; /* sched_process_exit(task, group_dead): 6.16 */
 	bool exec_switches_time; /* exec_task_namespaces(): after 6.1, by 6.12 */
+	bool preempts_programs; /* raw tracepoints with preemption on: by 7.3, not on 6.18 */
 } kernel_has;
 
 /* The 64-bit id of a namespace, 0 where the kernel has none to offer. */

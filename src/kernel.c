@@ -71,6 +71,20 @@ static bool in_user_namespace(void)
 	return inside || outside || count != UINT32_MAX;
 }
 
+/*
+ * uname(2) says how the kernel was built: "#1 SMP PREEMPT_DYNAMIC ...".
+ * Trampolines only keep a program on its CPU; tracepoints kept it from being
+ * preempted on 6.18, and do not on 7.3.
+ */
+static void find_preemption(struct kernel *kernel)
+{
+	int major = 0;
+
+	kernel->preempts_trampolines = strstr(kernel->uname.version, "PREEMPT");
+	if (sscanf(kernel->uname.release, "%d", &major) == 1 && major >= 7)
+		kernel->preempts_tracepoints = kernel->preempts_trampolines;
+}
+
 static bool have_capability(unsigned int capability)
 {
 	return capng_have_capability(CAPNG_EFFECTIVE, capability) ||
@@ -90,6 +104,7 @@ int kernel_read(struct kernel *kernel)
 			kernel->ns_present |= 1U << i;
 	}
 	kernel->ids = find_ids();
+	find_preemption(kernel);
 	capng_get_caps_process();
 	kernel->cap_bpf = have_capability(CAP_BPF) && !in_user_namespace();
 	kernel->cap_perfmon = have_capability(CAP_PERFMON) && !in_user_namespace();

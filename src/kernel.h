@@ -29,6 +29,12 @@ struct kernel {
 	char boot_id[40]; /* empty where it cannot be read */
 	uint32_t ns_present; /* bit per enum nsmon_ns_type */
 	enum kernel_ids ids;
+	/*
+	 * May a BPF program be preempted there, so that the kernel skips it for
+	 * the next task? Counted as possible where it was seen to be.
+	 */
+	bool preempts_tracepoints;
+	bool preempts_trampolines;
 	bool cap_bpf; /* or CAP_SYS_ADMIN */
 	bool cap_perfmon; /* or CAP_SYS_ADMIN */
 };

@@ -101,6 +101,13 @@ struct {
 } ended SEC(".maps");
 
 /*
+ * Copies of the programs below, since a kernel may skip one that it has
+ * preempted. Each has scratch space of its own: a copy runs once at a time on a
+ * CPU, but several may.
+ */
+#define COPIES 3
+
+/*
  * A struct nsmon_exec is put together here: its length is not known before.
  * Twice the text, so that the verifier sees the bound.
  */
@@ -110,7 +117,7 @@ struct exec_scratch {
 
 struct {
 	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
-	__uint(max_entries, 1);
+	__uint(max_entries, COPIES);
 	__type(key, __u32);
 	__type(value, struct exec_scratch);
 } exec_scratch SEC(".maps");
@@ -118,10 +125,28 @@ struct {
 /* A fork's change is put together here: two sets are too much for the stack. */
 struct {
 	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
-	__uint(max_entries, 1);
+	__uint(max_entries, COPIES);
 	__type(key, __u32);
 	__type(value, struct nsmon_ns_change);
 } change_scratch SEC(".maps");
+
+/*
+ * A kernel that may preempt a program skips it for the next task on that CPU
+ * (kernel/bpf/syscall.c, bpf_prog_get_recursion_context). There each program is
+ * attached several times, as copies, and the first that is run for an event
+ * does the work. Those of unshare() and setns() may run twice, unharmed.
+ */
+struct run_key {
+	__u64 of; /* the task's address and enum nsmon_kind */
+	__u64 nth; /* what no other event of that task has */
+};
+
+struct {
+	__uint(type, BPF_MAP_TYPE_LRU_HASH);
+	__uint(max_entries, 1); /* at load */
+	__type(key, struct run_key);
+	__type(value, __u32);
+} runs SEC(".maps");
 
 /* Switches of nsproxy that the net under the handlers saw, and those that a
  * handler was accounting for. */
@@ -413,13 +438,14 @@ static __always_inline void read_row(struct nsmon_ns_set *set, struct task_struc
 }
 
 /* What is to be told of a child's namespaces, with the reason of each; or NULL. */
-static __always_inline struct nsmon_ns_change *
-fork_change(struct task_struct *child, struct task_struct *creator, struct task_struct *row)
+static __always_inline struct nsmon_ns_change *fork_change(struct task_struct *child,
+							   struct task_struct *creator,
+							   struct task_struct *row, __u32 copy)
 {
 	struct nsmon_ns_change *change;
-	__u32 zero = 0, made, wanted = 0;
+	__u32 made, wanted = 0;
 
-	change = bpf_map_lookup_elem(&change_scratch, &zero);
+	change = bpf_map_lookup_elem(&change_scratch, &copy);
 	if (!change)
 		return NULL;
 	__builtin_memset(change, 0, sizeof(*change));
@@ -481,7 +507,7 @@ static __always_inline bool follow_child(__u32 creator, __u32 pid, bool process)
 }
 
 /* kernel/fork.c:copy_process(), at its end: the child is complete and has not run. */
-static __always_inline int handle_fork(struct task_struct *child)
+static __always_inline int handle_fork(struct task_struct *child, __u32 copy)
 {
 	struct task_struct *creator = current_task();
 	struct task_struct *row = creator;
@@ -507,7 +533,7 @@ static __always_inline int handle_fork(struct task_struct *child)
 	if (want_fork)
 		__sync_fetch_and_add(&cpu->seen[NSMON_FORK], 1);
 	if (wants(NSMON_NS) && (row != creator || may_differ(child, creator)))
-		change = fork_change(child, creator, row);
+		change = fork_change(child, creator, row, copy);
 	if (!change) {
 		if (!want_fork)
 			return 0;
@@ -539,16 +565,16 @@ static __always_inline int handle_fork(struct task_struct *child)
 
 /* fs/exec.c:exec_binprm(): the new program is in place. */
 static __always_inline void report_exec(struct task_struct *task, __u32 old_tid,
-					struct linux_binprm *bprm)
+					struct linux_binprm *bprm, __u32 copy)
 {
 	struct nsmon_counters *cpu = this_cpu_counters();
 	struct nsmon_exec *r;
 	unsigned long arg_start, args_len;
-	__u32 zero = 0, room;
+	__u32 room;
 	__u16 flags = 0;
 	long len;
 
-	r = bpf_map_lookup_elem(&exec_scratch, &zero);
+	r = bpf_map_lookup_elem(&exec_scratch, &copy);
 	if (!cpu || !r)
 		return;
 	__sync_fetch_and_add(&cpu->seen[NSMON_EXEC], 1);
@@ -591,7 +617,7 @@ static __always_inline void report_exec(struct task_struct *task, __u32 old_tid,
 }
 
 static __always_inline int handle_exec(struct task_struct *task, int old_pid,
-				       struct linux_binprm *bprm)
+				       struct linux_binprm *bprm, __u32 copy)
 {
 	struct nsmon_ns_set *row = NULL;
 	__u32 pid = task_tgid(task);
@@ -608,7 +634,7 @@ static __always_inline int handle_exec(struct task_struct *task, int old_pid,
 		row = bpf_map_lookup_elem(&pending, &tid);
 	}
 	if (wants(NSMON_EXEC))
-		report_exec(task, old_tid, bprm);
+		report_exec(task, old_tid, bprm, copy);
 	if (row && wants(NSMON_NS))
 		report_since(task, row, NSMON_REASON_EXEC);
 	if (row) {
@@ -760,46 +786,73 @@ int read_view(void *ctx)
 	return 0;
 }
 
-SEC("?raw_tp/task_newtask")
-int BPF_PROG(on_fork, struct task_struct *task)
+/* Has no copy been run before for this event? The last one forgets it. */
+static __always_inline bool is_first_run(__u32 copy, struct task_struct *task, enum nsmon_kind kind,
+					 __u64 nth)
 {
-	return handle_fork(task);
+	struct run_key key = { .of = (__u64)task | kind, .nth = nth };
+	__u32 one = 1;
+
+	if (!kernel_has.preempts_programs)
+		return true;
+	if (copy == COPIES - 1)
+		return bpf_map_delete_elem(&runs, &key) != 0;
+	return bpf_map_update_elem(&runs, &key, &one, BPF_NOEXIST) == 0;
 }
 
-SEC("?raw_tp/sched_process_exec")
-int BPF_PROG(on_exec, struct task_struct *task, int old_pid, struct linux_binprm *bprm)
+static __noinline int fork_event(struct task_struct *child, __u32 copy)
 {
-	return handle_exec(task, old_pid, bprm);
+	if (is_first_run(copy, child, NSMON_FORK, BPF_CORE_READ(child, start_boottime)))
+		handle_fork(child, copy);
+	return 0;
 }
 
-SEC("?raw_tp/sched_process_exit")
-int on_exit(unsigned long long *ctx)
+static __noinline int exec_event(struct task_struct *task, int old_pid, struct linux_binprm *bprm,
+				 __u32 copy)
 {
-	struct task_struct *task = (struct task_struct *)ctx[0];
-
-	if (kernel_has.group_dead_arg)
-		return handle_exit(task, ctx[1]);
-	return handle_exit(task, BPF_CORE_READ(task, signal, live.counter) == 0);
+	if (is_first_run(copy, task, NSMON_EXEC, BPF_CORE_READ(task, self_exec_id)))
+		handle_exec(task, old_pid, bprm, copy);
+	return 0;
 }
+
+static __noinline int exit_event(struct task_struct *task, __u64 group_dead_arg, __u32 copy)
+{
+	bool group_dead = kernel_has.group_dead_arg
+				  ? (bool)group_dead_arg
+				  : BPF_CORE_READ(task, signal, live.counter) == 0;
+
+	if (is_first_run(copy, task, NSMON_EXIT, BPF_CORE_READ(task, start_boottime)))
+		handle_exit(task, group_dead);
+	return 0;
+}
+
+#define TASK_EVENTS(suffix, copy)                                                                  \
+	SEC("?raw_tp/task_newtask")                                                                \
+	int on_fork##suffix(unsigned long long *ctx)                                               \
+	{                                                                                          \
+		return fork_event((struct task_struct *)ctx[0], copy);                             \
+	}                                                                                          \
+	SEC("?raw_tp/sched_process_exec")                                                          \
+	int on_exec##suffix(unsigned long long *ctx)                                               \
+	{                                                                                          \
+		return exec_event((struct task_struct *)ctx[0], ctx[1],                            \
+				  (struct linux_binprm *)ctx[2], copy);                            \
+	}                                                                                          \
+	SEC("?raw_tp/sched_process_exit")                                                          \
+	int on_exit##suffix(unsigned long long *ctx)                                               \
+	{                                                                                          \
+		return exit_event((struct task_struct *)ctx[0],                                    \
+				  kernel_has.group_dead_arg ? ctx[1] : 0, copy);                   \
+	}
+
+TASK_EVENTS(, 0)
+TASK_EVENTS(_2, 1)
+TASK_EVENTS(_3, 2)
 
 /*
  * Backend fentry. ksys_unshare() serves the 64-bit and the 32-bit call; the
  * wrappers of the others are named by src/probe.c, which knows the architecture.
  */
-
-SEC("?fentry/ksys_unshare")
-int BPF_PROG(fentry_unshare, unsigned long flags)
-{
-	handle_enter(NSMON_REASON_UNSHARE, flags, 0);
-	return 0;
-}
-
-SEC("?fexit/ksys_unshare")
-int BPF_PROG(fexit_unshare, unsigned long flags, int ret)
-{
-	handle_leave(ret);
-	return 0;
-}
 
 static __always_inline __u64 setns_flags(struct pt_regs *regs)
 {
@@ -829,36 +882,53 @@ static __always_inline void enter_clone3(struct pt_regs *regs)
 	handle_enter(NSMON_REASON_CLONE, read_clone_flags(args), args);
 }
 
-#define FENTRY_SYSCALL(name)                                                                       \
+#define enter_setns32 enter_setns
+#define enter_clone32 enter_clone
+#define enter_clone332 enter_clone3
+
+#define FENTRY_SYSCALL(name, copy)                                                                 \
 	SEC("?fentry")                                                                             \
-	int BPF_PROG(fentry_##name, struct pt_regs *regs)                                          \
+	int BPF_PROG(fentry_##name##copy, struct pt_regs *regs)                                    \
 	{                                                                                          \
 		enter_##name(regs);                                                                \
 		return 0;                                                                          \
 	}                                                                                          \
 	SEC("?fexit")                                                                              \
-	int BPF_PROG(fexit_##name, struct pt_regs *regs, long ret)                                 \
+	int BPF_PROG(fexit_##name##copy, struct pt_regs *regs, long ret)                           \
 	{                                                                                          \
 		handle_leave(ret);                                                                 \
 		return 0;                                                                          \
 	}
 
-#define enter_setns32 enter_setns
-#define enter_clone32 enter_clone
-#define enter_clone332 enter_clone3
-FENTRY_SYSCALL(setns)
-FENTRY_SYSCALL(setns32)
-FENTRY_SYSCALL(clone)
-FENTRY_SYSCALL(clone32)
-FENTRY_SYSCALL(clone3)
-FENTRY_SYSCALL(clone332)
+#define FENTRY_EVENTS(copy)                                                                        \
+	SEC("?fentry/ksys_unshare")                                                                \
+	int BPF_PROG(fentry_unshare##copy, unsigned long flags)                                    \
+	{                                                                                          \
+		handle_enter(NSMON_REASON_UNSHARE, flags, 0);                                      \
+		return 0;                                                                          \
+	}                                                                                          \
+	SEC("?fexit/ksys_unshare")                                                                 \
+	int BPF_PROG(fexit_unshare##copy, unsigned long flags, int ret)                            \
+	{                                                                                          \
+		handle_leave(ret);                                                                 \
+		return 0;                                                                          \
+	}                                                                                          \
+	SEC("?fentry/exec_task_namespaces")                                                        \
+	int BPF_PROG(fentry_exec##copy)                                                            \
+	{                                                                                          \
+		handle_exec_enter();                                                               \
+		return 0;                                                                          \
+	}                                                                                          \
+	FENTRY_SYSCALL(setns, copy)                                                                \
+	FENTRY_SYSCALL(setns32, copy)                                                              \
+	FENTRY_SYSCALL(clone, copy)                                                                \
+	FENTRY_SYSCALL(clone32, copy)                                                              \
+	FENTRY_SYSCALL(clone3, copy)                                                               \
+	FENTRY_SYSCALL(clone332, copy)
 
-SEC("?fentry/exec_task_namespaces")
-int BPF_PROG(fentry_exec)
-{
-	handle_exec_enter();
-	return 0;
-}
+FENTRY_EVENTS()
+FENTRY_EVENTS(_2)
+FENTRY_EVENTS(_3)
 
 SEC("?fentry/switch_task_namespaces")
 int BPF_PROG(fentry_switch, struct task_struct *p, struct nsproxy *new)
@@ -929,8 +999,7 @@ int kprobe_switch(struct pt_regs *ctx)
 
 /* Backend tracepoint: every system call passes here, so look at its number first. */
 
-SEC("?raw_tp/sys_enter")
-int BPF_PROG(on_sys_enter, struct pt_regs *regs, long nr)
+static __always_inline int enter_syscall(struct pt_regs *regs, long nr)
 {
 	__u32 reason = 0; /* enum nsmon_reason */
 	__u64 flags = 0, args = 0;
@@ -969,8 +1038,7 @@ int BPF_PROG(on_sys_enter, struct pt_regs *regs, long nr)
 	return 0;
 }
 
-SEC("?raw_tp/sys_exit")
-int BPF_PROG(on_sys_exit, struct pt_regs *regs, long ret)
+static __always_inline int leave_syscall(struct pt_regs *regs, long ret)
 {
 	switch (compat_syscall(compat_syscall_nr(regs), current_task())) {
 	case SYSCALL_UNSHARE:
@@ -988,3 +1056,19 @@ int BPF_PROG(on_sys_exit, struct pt_regs *regs, long ret)
 	}
 	return 0;
 }
+
+#define SYSCALL_EVENTS(suffix)                                                                     \
+	SEC("?raw_tp/sys_enter")                                                                   \
+	int BPF_PROG(on_sys_enter##suffix, struct pt_regs *regs, long nr)                          \
+	{                                                                                          \
+		return enter_syscall(regs, nr);                                                    \
+	}                                                                                          \
+	SEC("?raw_tp/sys_exit")                                                                    \
+	int BPF_PROG(on_sys_exit##suffix, struct pt_regs *regs, long ret)                          \
+	{                                                                                          \
+		return leave_syscall(regs, ret);                                                   \
+	}
+
+SYSCALL_EVENTS()
+SYSCALL_EVENTS(_2)
+SYSCALL_EVENTS(_3)

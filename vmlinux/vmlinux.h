@@ -172,6 +172,7 @@ struct task_struct {
 	struct task_struct *group_leader;
 	struct pid *thread_pid;
 	u64 start_boottime;
+	u64 self_exec_id;
 	const struct cred *real_cred;
 	char comm[16];
 	struct nsproxy *nsproxy;
