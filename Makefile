@@ -172,7 +172,7 @@ $(B)/golden: tests/golden/golden.c $(PURE_OBJECTS) Makefile
 	$(call say,CC,$@)$(CC) $(CPPFLAGS) $(ALL_CFLAGS) -MMD -MP -MF $@.d -o $@ $< $(PURE_OBJECTS) $(LIBS)
 
 WORKLOADS := driver walk
-drivers: $(WORKLOADS:%=$(OUTPUT)/%) $(if $(CROSS),,$(WORKLOADS:%=$(OUTPUT)/%32))
+drivers: $(WORKLOADS:%=$(OUTPUT)/%) $(WORKLOADS:%=$(OUTPUT)/%32)
 
 # Static: a program without a dynamic linker starts much faster in an emulated machine.
 DRIVER_CFLAGS := -std=gnu11 -O2 -g -Wall -Wextra -Werror -pthread -static
@@ -180,12 +180,14 @@ DRIVER_CFLAGS := -std=gnu11 -O2 -g -Wall -Wextra -Werror -pthread -static
 $(WORKLOADS:%=$(OUTPUT)/%): $(OUTPUT)/%: tests/e2e/%.c Makefile | $(B)/tools
 	$(call say,CC,$@)$(CC) $(DRIVER_CFLAGS) $(CROSS_LDFLAGS) -o $@ $<
 
-# Without a 32-bit C library the tests of ia32 callers say that they are skipped.
+# The same for 32-bit callers. Without a 32-bit C library their tests say that they are skipped.
+ARM32_CC = $(CLANG) --target=arm-linux-gnueabihf -fuse-ld=lld
+CC32 = $(if $(filter x86,$(BPF_ARCH)),gcc -m32,$(ARM32_CC))
 $(WORKLOADS:%=$(OUTPUT)/%32): $(OUTPUT)/%32: tests/e2e/%.c Makefile | $(B)/tools
-	$(call say,CC,$@)if [ '$(BPF_ARCH)' != x86 ] || ! echo 'int main(void){return 0;}' | \
-		gcc -m32 -static -x c -o /dev/null - 2>/dev/null; then \
+	$(call say,CC,$@)if ! echo 'int main(void){return 0;}' | \
+		$(CC32) -static -x c -o /dev/null - 2>/dev/null; then \
 		echo '  note: no 32-bit C library here, so no $@'; \
-	else gcc -m32 $(DRIVER_CFLAGS) -o $@ $<; fi
+	else $(CC32) $(DRIVER_CFLAGS) -o $@ $<; fi
 
 check-vmlinux: $(B)/nsmon.bpf.o
 	$(Q)$(PYTHON) vmlinux/check $(if $(BTF),--btf $(BTF)) $(B)/nsmon.bpf.o
