@@ -180,8 +180,10 @@ DRIVER_CFLAGS := -std=gnu11 -O2 -g -Wall -Wextra -Werror -pthread -static
 $(WORKLOADS:%=$(OUTPUT)/%): $(OUTPUT)/%: tests/e2e/%.c Makefile | $(B)/tools
 	$(call say,CC,$@)$(CC) $(DRIVER_CFLAGS) $(CROSS_LDFLAGS) -o $@ $<
 
-# The same for 32-bit callers. Without a 32-bit C library their tests say that they are skipped.
-ARM32_CC = $(CLANG) --target=arm-linux-gnueabihf -fuse-ld=lld
+# The same for 32-bit callers. Without a 32-bit C library their tests say that they are skipped. The one for Arm comes
+# with `tests/vm/fetch sysroot-armhf`.
+ARMHF = $(wildcard $(or $(VM_CACHE),build/vm/cache)/sysroot-armhf/root)
+ARM32_CC = $(CLANG) --target=arm-linux-gnueabihf $(ARMHF:%=--sysroot=%) -fuse-ld=lld
 CC32 = $(if $(filter x86,$(BPF_ARCH)),gcc -m32,$(ARM32_CC))
 $(WORKLOADS:%=$(OUTPUT)/%32): $(OUTPUT)/%32: tests/e2e/%.c Makefile | $(B)/tools
 	$(call say,CC,$@)if ! echo 'int main(void){return 0;}' | \
