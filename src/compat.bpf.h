@@ -27,8 +27,8 @@ struct pt_regs___x86 {
 	unsigned long bx, cx, di, si, ax, orig_ax;
 };
 
-/* arch/arm64/include/asm/ptrace.h */
-struct pt_regs___arm64 {
+/* arch/arm64/include/asm/ptrace.h; libbpf has a flavour ___arm64 of its own. */
+struct pt_regs___aarch64 {
 	u64 regs[31];
 	u64 orig_x0;
 	int syscallno;
@@ -212,35 +212,35 @@ static __always_inline enum syscall compat_syscall(long nr, struct task_struct *
 
 static __always_inline long compat_syscall_nr(struct pt_regs *regs)
 {
-	return BPF_CORE_READ((struct pt_regs___arm64 *)regs, syscallno);
+	return BPF_CORE_READ((struct pt_regs___aarch64 *)regs, syscallno);
 }
 
 /* The first argument's register carries the return value at the end of a call. */
 static __always_inline __u64 compat_syscall_arg1(struct pt_regs *regs, struct task_struct *task)
 {
 	(void)task;
-	return BPF_CORE_READ((struct pt_regs___arm64 *)regs, orig_x0);
+	return BPF_CORE_READ((struct pt_regs___aarch64 *)regs, orig_x0);
 }
 
 static __always_inline __u64 compat_syscall_arg2(struct pt_regs *regs, struct task_struct *task)
 {
 	(void)task;
-	return BPF_CORE_READ((struct pt_regs___arm64 *)regs, regs[1]);
+	return BPF_CORE_READ((struct pt_regs___aarch64 *)regs, regs[1]);
 }
 
 static __always_inline __u64 compat_func_arg1(struct pt_regs *ctx)
 {
-	return ((struct pt_regs___arm64 *)ctx)->regs[0];
+	return ((struct pt_regs___aarch64 *)ctx)->regs[0];
 }
 
 static __always_inline __u64 compat_func_arg2(struct pt_regs *ctx)
 {
-	return ((struct pt_regs___arm64 *)ctx)->regs[1];
+	return ((struct pt_regs___aarch64 *)ctx)->regs[1];
 }
 
 static __always_inline long compat_func_ret(struct pt_regs *ctx)
 {
-	return ((struct pt_regs___arm64 *)ctx)->regs[0];
+	return ((struct pt_regs___aarch64 *)ctx)->regs[0];
 }
 
 #else

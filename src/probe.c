@@ -22,7 +22,7 @@
 #include "log.h"
 #include "nsmon.skel.h"
 
-/* include/linux/errno.h: what arm64 before 6.0 says to a trampoline. */
+/* include/linux/errno.h: what arm64 before 6.4 says to a trampoline. */
 #define KERNEL_ENOTSUPP 524
 
 #define LINKS_MAX 80
@@ -280,7 +280,7 @@ static const char *attach_error(int err, enum backend backend)
 {
 	switch (-err) {
 	case KERNEL_ENOTSUPP:
-		return "this kernel cannot attach BPF trampolines (ENOTSUPP; arm64 before 6.0)";
+		return "this kernel cannot attach BPF trampolines (ENOTSUPP; arm64 before 6.4)";
 	case EBUSY:
 		return "the function cannot be traced (EBUSY)";
 	case ENOENT:

@@ -9,7 +9,6 @@ machine this one is (deadlines grow, storms shrink).
 import contextlib
 import os
 import pathlib
-import platform
 import shutil
 import subprocess
 
@@ -166,15 +165,10 @@ def work_text(tmp_path_factory, cgroups):
 
 
 @pytest.fixture(scope="session")
-def work_ia32(tmp_path_factory, cgroups):
+def work_32(tmp_path_factory, cgroups):
     """The same cases by a 32-bit program."""
-    if platform.machine() != "x86_64":
-        pytest.skip("32-bit x86 programs need an x86-64 kernel")
-    if not os.access(lib.DRIVER32, os.X_OK):
-        pytest.skip(f"no 32-bit workload: {lib.DRIVER32} was not built (gcc-multilib)")
-    if subprocess.run([lib.DRIVER32, "list"], stdout=subprocess.DEVNULL, check=False).returncode:
-        pytest.skip("this kernel runs no 32-bit programs (CONFIG_IA32_EMULATION)")
-    directory = tmp_path_factory.mktemp("work") / "ia32"
+    lib.need_32_bit(lib.DRIVER32)
+    directory = tmp_path_factory.mktemp("work") / "32-bit"
     return Work(directory, cgroups, "--failed", driver=lib.DRIVER32, failed=True)
 
 

@@ -13,6 +13,7 @@ import subprocess
 import time
 
 import jsonschema
+import pytest
 
 REPO = pathlib.Path(__file__).resolve().parents[2]
 NSMON = os.environ.get("NSMON", str(REPO / "nsmon"))
@@ -836,6 +837,16 @@ def apply(records, first_row, first_pid):
             assert rows[r["pid"]].get(r["type"]) == r["old_inum"], f"the row has {rows[r['pid']]} before {r}"
             rows[r["pid"]][r["type"]] = r["inum"]
     return rows
+
+
+def need_32_bit(program):
+    """Skips where there is no 32-bit `program`, or the kernel does not run it."""
+    if not os.access(program, os.X_OK):
+        pytest.skip(f"{program} was not built: there was no 32-bit C library")
+    try:
+        subprocess.run([program], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, check=False)
+    except OSError:
+        pytest.skip("this kernel runs no 32-bit programs (CONFIG_IA32_EMULATION, CONFIG_COMPAT)")
 
 
 def kernel_config(name):

@@ -38,7 +38,7 @@ def only_exec(work, case):
 
 @pytest.mark.quick
 @pytest.mark.cases("exec-", "vfork-exec", "spawn", "thread-exec", "thread-moved-exec", but="exec-fails")
-@pytest.mark.parametrize("variant", ["work", "work_ia32"])
+@pytest.mark.parametrize("variant", ["work", "work_32"])
 def test_exec(variant, request, case):
     work = request.getfixturevalue(variant)
     record, report, called = only_exec(work, case)
@@ -113,7 +113,7 @@ def test_exec_by_a_thread(work, work_threads):
 
 @pytest.mark.quick
 @pytest.mark.cases("exit-", "lifetime")
-@pytest.mark.parametrize("variant", ["work", "work_text", "work_ia32"])
+@pytest.mark.parametrize("variant", ["work", "work_text", "work_32"])
 def test_exit_status(variant, request, case):
     """What the parent's wait(2) said: code or signal, core or not; once for each process."""
     work = request.getfixturevalue(variant)

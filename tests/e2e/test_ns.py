@@ -26,8 +26,8 @@ def test_case_as_text(work_text, case):
     work_text.check(case)
 
 
-def test_case_of_a_32_bit_program(work_ia32, case):
-    work_ia32.check(case)
+def test_case_of_a_32_bit_program(work_32, case):
+    work_32.check(case)
 
 
 def test_the_book_is_not_empty(work):
@@ -128,7 +128,7 @@ def births(work):
     return [b for b in work.book if b["op"] == "clone" and b["ret"] > 0]
 
 
-@pytest.mark.parametrize("variant", ["work", "work_threads", "work_ia32"])
+@pytest.mark.parametrize("variant", ["work", "work_threads", "work_32"])
 def test_ids_of_every_record(variant, request):
     work = request.getfixturevalue(variant)
     adopted = {b["child"] for b in births(work) if b["case"] in ("clone-parent", "exit-orphan")}

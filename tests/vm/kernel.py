@@ -108,19 +108,10 @@ def static_busybox():
     return path
 
 
-def applet_links():
-    """Links for the programs in this machine's busybox: another architecture's cannot be asked, but has the same."""
-    names = subprocess.run([static_busybox(), "--list"], capture_output=True, text=True, check=True).stdout.split()
-    return [("bin/" + name, stat.S_IFLNK | 0o777, b"busybox") for name in names if name != "busybox"]
-
-
 def initramfs(modules, busybox):
-    """The part of the initramfs that is the same for every run of a kernel.
-
-    A guest of another architecture has busybox (given) as its user space; otherwise only `init` uses busybox.
-    """
-    entries = directories("bin/") + directories("modules/") + (applet_links() if busybox else [])
-    entries += [file_entry("init", os.path.join(HERE, "init")), file_entry("bin/busybox", busybox or static_busybox())]
+    """The part of the initramfs that is the same for every run of a kernel; only `init` uses busybox."""
+    entries = directories("bin/") + directories("modules/")
+    entries += [file_entry("init", os.path.join(HERE, "init")), file_entry("bin/busybox", busybox)]
     order = []
     for path in module_files(modules):
         _, mode, content = file_entry("", path)
@@ -154,10 +145,14 @@ def write(path, content):
 
 
 def prepare(image, modules, busybox, directory):
-    """Paths of the uncompressed kernel and its initramfs, made in `directory` unless they are there and up to date."""
+    """Paths of the uncompressed kernel and its initramfs, made in `directory` unless they are there and up to date.
+
+    `busybox` is a static one of the kernel's architecture; None is this machine's.
+    """
     os.makedirs(directory, exist_ok=True)
+    busybox = busybox or static_busybox()
     kernel, initrd, stamp = (os.path.join(directory, name) for name in ("kernel", "initrd", "stamp"))
-    sources = [image, busybox or static_busybox(), os.path.join(HERE, "init"), os.path.abspath(__file__)]
+    sources = [image, busybox, os.path.join(HERE, "init"), os.path.abspath(__file__)]
     if modules:
         sources.append(os.path.join(modules, "modules.dep"))
     wanted = fingerprint(*sources).encode()
