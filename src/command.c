@@ -21,6 +21,7 @@ void command_prepare(struct command *command)
 {
 	*command = (struct command){ 0 };
 	getrlimit(RLIMIT_MEMLOCK, &command->memlock);
+	sigprocmask(SIG_SETMASK, NULL, &command->blocked);
 	for (size_t i = 0; i < COMMAND_SIGNALS; i++)
 		sigaction(signals[i], NULL, &command->signals[i]);
 }
@@ -46,6 +47,7 @@ __attribute__((noreturn)) static void run_child(const struct command *command, c
 	/* These are passed on; a shell's background job finds SIGINT ignored. */
 	signal(SIGINT, SIG_DFL);
 	signal(SIGTERM, SIG_DFL);
+	sigprocmask(SIG_SETMASK, &command->blocked, NULL);
 	setrlimit(RLIMIT_MEMLOCK, &command->memlock);
 	if (user)
 		err = -become(user);

@@ -17,6 +17,7 @@ struct command {
 	int status; /* as wait(2) returns it */
 	int exec_error; /* errno where it could not be started */
 	struct rlimit memlock; /* as it was before libbpf raised it */
+	sigset_t blocked; /* the signals that were blocked */
 	struct sigaction signals[COMMAND_SIGNALS]; /* as they were before we caught them */
 };
 

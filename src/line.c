@@ -124,15 +124,19 @@ static bool is_dangerous(const unsigned char *p, size_t len)
 		{ 0x115f, 0x1160 }, /* Hangul fillers */
 		{ 0x1680, 0x1680 }, /* Ogham space */
 		{ 0x17b4, 0x17b5 }, /* Khmer inherent vowels */
-		{ 0x180e, 0x180e }, /* Mongolian vowel separator */
+		{ 0x180b, 0x180f }, /* Mongolian selectors and vowel separator */
 		{ 0x2000, 0x200f }, /* spaces, zero width, directional marks */
 		{ 0x2028, 0x202f }, /* separators, embeddings and overrides */
 		{ 0x205f, 0x206f }, /* spaces, invisible operators, isolates */
+		{ 0x2800, 0x2800 }, /* braille blank */
 		{ 0x3000, 0x3000 }, /* ideographic space */
 		{ 0x3164, 0x3164 }, /* Hangul filler */
 		{ 0xfeff, 0xfeff }, /* zero width no-break space */
 		{ 0xffa0, 0xffa0 }, /* halfwidth Hangul filler */
 		{ 0xfff0, 0xfffb }, /* unassigned, interlinear annotation */
+		{ 0xfffe, 0xffff }, /* noncharacters */
+		{ 0x1bca0, 0x1bca3 }, /* shorthand format controls */
+		{ 0x1d173, 0x1d17a }, /* musical format controls */
 		{ 0xe0000, 0xe0fff }, /* tags */
 	};
 	uint32_t c = code_point(p, len);

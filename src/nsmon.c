@@ -111,6 +111,7 @@ static int install_signals(bool reopens)
 	struct sigaction alarm_action = { .sa_handler = on_alarm };
 	struct sigaction ignore = { .sa_handler = SIG_IGN };
 	struct sigaction before;
+	sigset_t ours;
 
 	wake_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
 	if (wake_fd < 0)
@@ -126,6 +127,13 @@ static int install_signals(bool reopens)
 	sigaction(SIGALRM, &alarm_action, NULL);
 	sigaction(SIGPIPE, &ignore, NULL); /* both are errors of write() then */
 	sigaction(SIGXFSZ, &ignore, NULL);
+	sigemptyset(&ours); /* whoever started us may have blocked them */
+	sigaddset(&ours, SIGINT);
+	sigaddset(&ours, SIGTERM);
+	sigaddset(&ours, SIGHUP);
+	sigaddset(&ours, SIGCHLD);
+	sigaddset(&ours, SIGALRM);
+	sigprocmask(SIG_UNBLOCK, &ours, NULL);
 	return 0;
 }
 
@@ -227,8 +235,8 @@ static int open_epoll(struct nsmon *nsmon)
 	err = wait_on(nsmon, probe_fd(nsmon->probe), EPOLLIN | EPOLLET);
 	if (!err)
 		err = wait_on(nsmon, wake_fd, EPOLLIN);
-	/* The end of a pipe's reader; a file has none (EPERM). */
-	if (!err && !output_is_terminal(nsmon->output))
+	/* The end of a pipe's reader or of a terminal; a file has none (EPERM). */
+	if (!err)
 		wait_on(nsmon, output_fd(nsmon->output), 0);
 	return err;
 }

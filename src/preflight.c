@@ -4,7 +4,10 @@
 
 #include <bpf/btf.h>
 #include <errno.h>
+#include <signal.h>
 #include <stdio.h>
+#include <stdlib.h>
+#include <unistd.h>
 
 #include "log.h"
 
@@ -74,19 +77,29 @@ static pid_t process_of(pid_t pid, char *state)
 	return *state == 'Z' || *state == 'X' ? 0 : (pid_t)tgid;
 }
 
+/* Does /proc number processes as we do? Not where it belongs to another pid namespace. */
+static bool proc_is_ours(void)
+{
+	char target[32] = "";
+
+	return readlink("/proc/self", target, sizeof(target) - 1) > 0 && atoi(target) == getpid();
+}
+
 bool preflight_process_lives(pid_t pid)
 {
 	char state = 0;
 
+	if (!proc_is_ours())
+		return kill(pid, 0) == 0 || errno != ESRCH;
 	return process_of(pid, &state) == pid;
 }
 
 static bool pid_will_do(pid_t pid)
 {
 	char state = 0;
-	pid_t process = process_of(pid, &state);
+	pid_t process = proc_is_ours() ? process_of(pid, &state) : 0;
 
-	if (process == pid)
+	if (preflight_process_lives(pid))
 		return true;
 	if (process)
 		log_error("--pid '%d': this is a thread; it takes a process id, here %d", (int)pid,

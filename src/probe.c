@@ -265,7 +265,10 @@ static const char *load_error(int err, enum backend backend)
 				 "security module)"
 			       : "the kernel does not permit it (lockdown or a security module)";
 	case ESRCH:
-		return "a function is not in the kernel's BTF";
+		return "a function is not in the kernel's BTF, or there is no memory to read it";
+	case EMFILE:
+	case ENFILE:
+		return "too many open files; raise the limit (ulimit -n)";
 	case EINVAL:
 		return "the kernel lacks something that the programs need";
 	case ENOMEM:

@@ -381,6 +381,18 @@ def test_pid_that_does_not_exist():
     assert len(error.splitlines()) == 1 and str(process.pid) in error
 
 
+def test_pid_where_proc_is_of_another_pid_namespace(tmp_path, program):
+    """-p takes the numbers of nsmon's own pid namespace, whatever the mounted /proc shows."""
+    out = tmp_path / "out"
+    script = '"$@" -p 99; echo $?; (exec 3>&1; sleep 2 & pid=$!; "$@" -p $pid; echo $? $pid)'
+    argv = lib.nsmon_argv("-q", "-o", "json", "-w", out)
+    run = lib.run([program("unshare"), "-pf", "sh", "-c", script, "sh", *argv])
+    assert run.stdout.split()[:2] == [b"2", b"0"], run
+    assert b"--pid '99'" in run.stderr and len(run.stderr.splitlines()) == 1
+    ends = [(r["pid"], r["comm"]) for r in lib.parse_json(out.read_bytes()) if r["event"] == "exit"]
+    assert ends == [(int(run.stdout.split()[2]), "sleep")]
+
+
 def test_pid_of_a_thread(tmp_path):
     """Its number is not a process's: the line names the process."""
     go, ready, tid = threading.Event(), threading.Event(), []
@@ -680,6 +692,23 @@ def test_signal_ends_a_trace_cleanly(tmp_path, sig):
     assert run.records[-1]["event"] == "stop"
 
 
+def test_signals_that_were_blocked_end_it_as_well(tmp_path):
+    """And the command finds them blocked as they were."""
+    mask = {signal.SIGINT, signal.SIGTERM, signal.SIGCHLD}
+    command = ["grep", "SigBlk", "/proc/self/status"]
+
+    def block():
+        signal.pthread_sigmask(signal.SIG_BLOCK, mask)
+
+    alone = subprocess.run(command, stdout=subprocess.PIPE, preexec_fn=block, check=True).stdout
+    run = subprocess.run([*map(str, lib.nsmon_argv("-q", "-w", tmp_path / "out", command=command))],
+                         stdout=subprocess.PIPE, preexec_fn=block, check=True)
+    assert run.stdout == alone
+    with lib.Live(tmp_path, preexec_fn=block) as nsmon:
+        nsmon.wait_started()
+        assert nsmon.stop(signal.SIGTERM) == 0
+
+
 @pytest.mark.parametrize("sig", [signal.SIGINT, signal.SIGTERM])
 def test_signal_reaches_the_command(tmp_path, sig):
     """It ends of it, once, and its status is nsmon's."""
@@ -738,7 +767,8 @@ def test_reader_goes_away(tmp_path):
 
 
 @pytest.mark.parametrize("controlling", [True, False])
-def test_terminal_goes_away(tmp_path, controlling):
+@pytest.mark.parametrize("busy", [True, False])
+def test_terminal_goes_away(tmp_path, controlling, busy):
     """The window is closed: it ends by itself with 0, whether or not it is told so by SIGHUP."""
 
     def take_terminal():
@@ -752,7 +782,8 @@ def test_terminal_goes_away(tmp_path, controlling):
             os.close(terminal)
             lib.wait_until(lambda: "start" in nsmon.err, "the start that -v tells of")
             os.close(main)
-            server.order("fork")
+            if busy:
+                server.order("fork")
             assert nsmon.wait(timeout=10) == 0, nsmon.err
 
 
