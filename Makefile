@@ -77,7 +77,7 @@ help:
 	@echo 'targets:   all run test test-quick test-unit test-golden test-e2e test-vm lint'
 	@echo '           check-vmlinux deps deps-test install uninstall clean man'
 	@echo 'variables: V=1 DEBUG=1 SAN=1 ARCH=arm64 OUTPUT=build PREFIX=/usr/local DESTDIR= CC= CLANG='
-	@echo '           KERNEL=name BACKEND=name (test-vm) NSMON_ARGS= (run)'
+	@echo '           KERNEL=name IMAGE=file BACKEND=name (test, test-vm) NSMON_ARGS= (run)'
 
 # ---- the program
 
@@ -136,8 +136,11 @@ ifeq ($(ARCH),x86_64)
 		echo 'nsmon: no cross-build here, so no tests on arm64' >&2
 endif
 
+# Which virtual machines: KERNEL=name of tests/vm/kernels, or all; IMAGE=file MODULES=directory; BACKEND=name.
+VM_ENV = KERNEL='$(KERNEL)' IMAGE='$(IMAGE)' MODULES='$(MODULES)' BACKEND='$(BACKEND)'
+
 test: deps-test
-	$(Q)MAKE='$(MAKE)' PYTHON='$(PYTHON)' $(PYTHON) tests/run all
+	$(Q)MAKE='$(MAKE)' PYTHON='$(PYTHON)' $(VM_ENV) $(PYTHON) tests/run all
 
 test-quick:
 	$(Q)MAKE='$(MAKE)' PYTHON='$(PYTHON)' $(PYTHON) tests/run quick
@@ -152,7 +155,7 @@ test-e2e:
 	$(Q)MAKE='$(MAKE)' PYTHON='$(PYTHON)' $(PYTHON) tests/run e2e
 
 test-vm:
-	$(Q)MAKE='$(MAKE)' PYTHON='$(PYTHON)' KERNEL='$(KERNEL)' BACKEND='$(BACKEND)' $(PYTHON) tests/run vm
+	$(Q)MAKE='$(MAKE)' PYTHON='$(PYTHON)' $(VM_ENV) $(PYTHON) tests/run vm
 
 lint:
 	$(Q)MAKE='$(MAKE)' PYTHON='$(PYTHON)' $(PYTHON) tests/run lint

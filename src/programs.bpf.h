@@ -1,0 +1,309 @@
+/* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
+/*
+ * The programs that user space attaches: per backend the few lines that call the
+ * handlers of src/nsmon.bpf.c, which includes this at its end. Decide nothing.
+ */
+#ifndef PROGRAMS_BPF_H
+#define PROGRAMS_BPF_H
+
+/*
+ * The programs of every backend. The first is run by nsmon itself, not
+ * attached. Raw tracepoints need no BTF in the kernel, unlike tp_btf, which
+ * gains nothing where every read is a probe read.
+ */
+
+SEC("?raw_tp")
+int read_view(void *ctx)
+{
+	read_own_view(current_task());
+	return 0;
+}
+
+/* Has no copy been run before for this event? The last one forgets it. */
+static __always_inline bool is_first_run(__u32 copy, struct task_struct *task, enum nsmon_kind kind,
+					 __u64 nth)
+{
+	struct run_key key = { .of = (__u64)task | kind, .nth = nth };
+	__u32 one = 1;
+
+	if (!kernel_has.preempts_programs)
+		return true;
+	if (copy == COPIES - 1)
+		return bpf_map_delete_elem(&runs, &key) != 0;
+	return bpf_map_update_elem(&runs, &key, &one, BPF_NOEXIST) == 0;
+}
+
+static __noinline int fork_event(struct task_struct *child, __u32 copy)
+{
+	if (is_first_run(copy, child, NSMON_FORK, BPF_CORE_READ(child, start_boottime)))
+		handle_fork(child, copy);
+	return 0;
+}
+
+static __noinline int exec_event(struct task_struct *task, int old_pid, struct linux_binprm *bprm,
+				 __u32 copy)
+{
+	if (is_first_run(copy, task, NSMON_EXEC, BPF_CORE_READ(task, self_exec_id)))
+		handle_exec(task, old_pid, bprm, copy);
+	return 0;
+}
+
+static __noinline int exit_event(struct task_struct *task, __u64 group_dead_arg, __u32 copy)
+{
+	bool group_dead = kernel_has.group_dead_arg
+				  ? (bool)group_dead_arg
+				  : BPF_CORE_READ(task, signal, live.counter) == 0;
+
+	if (is_first_run(copy, task, NSMON_EXIT, BPF_CORE_READ(task, start_boottime)))
+		handle_exit(task, group_dead);
+	return 0;
+}
+
+#define TASK_EVENTS(suffix, copy)                                                                  \
+	SEC("?raw_tp/task_newtask")                                                                \
+	int on_fork##suffix(unsigned long long *ctx)                                               \
+	{                                                                                          \
+		return fork_event((struct task_struct *)ctx[0], copy);                             \
+	}                                                                                          \
+	SEC("?raw_tp/sched_process_exec")                                                          \
+	int on_exec##suffix(unsigned long long *ctx)                                               \
+	{                                                                                          \
+		return exec_event((struct task_struct *)ctx[0], ctx[1],                            \
+				  (struct linux_binprm *)ctx[2], copy);                            \
+	}                                                                                          \
+	SEC("?raw_tp/sched_process_exit")                                                          \
+	int on_exit##suffix(unsigned long long *ctx)                                               \
+	{                                                                                          \
+		return exit_event((struct task_struct *)ctx[0],                                    \
+				  kernel_has.group_dead_arg ? ctx[1] : 0, copy);                   \
+	}
+
+TASK_EVENTS(, 0)
+TASK_EVENTS(_2, 1)
+TASK_EVENTS(_3, 2)
+
+/*
+ * Backend fentry. ksys_unshare() serves the 64-bit and the 32-bit call; the
+ * wrappers of the others are named by src/probe.c, which knows the architecture.
+ */
+
+static __always_inline __u64 setns_flags(struct pt_regs *regs)
+{
+	return (__u32)compat_syscall_arg2(regs, current_task());
+}
+
+/* The low byte of clone()'s flags is a signal; clone3() has it elsewhere. */
+static __always_inline __u64 clone_flags(struct pt_regs *regs)
+{
+	return compat_syscall_arg1(regs, current_task()) & ~CSIGNAL;
+}
+
+static __always_inline void enter_setns(struct pt_regs *regs)
+{
+	handle_enter(NSMON_REASON_SETNS, setns_flags(regs), 0);
+}
+
+static __always_inline void enter_clone(struct pt_regs *regs)
+{
+	handle_enter(NSMON_REASON_CLONE, clone_flags(regs), 0);
+}
+
+static __always_inline void enter_clone3(struct pt_regs *regs)
+{
+	__u64 args = compat_syscall_arg1(regs, current_task());
+
+	handle_enter(NSMON_REASON_CLONE, read_clone_flags(args), args);
+}
+
+#define enter_setns32 enter_setns
+#define enter_clone32 enter_clone
+#define enter_clone332 enter_clone3
+
+#define FENTRY_SYSCALL(name, copy)                                                                 \
+	SEC("?fentry")                                                                             \
+	int BPF_PROG(fentry_##name##copy, struct pt_regs *regs)                                    \
+	{                                                                                          \
+		enter_##name(regs);                                                                \
+		return 0;                                                                          \
+	}                                                                                          \
+	SEC("?fexit")                                                                              \
+	int BPF_PROG(fexit_##name##copy, struct pt_regs *regs, long ret)                           \
+	{                                                                                          \
+		handle_leave(ret);                                                                 \
+		return 0;                                                                          \
+	}
+
+#define FENTRY_EVENTS(copy)                                                                        \
+	SEC("?fentry/ksys_unshare")                                                                \
+	int BPF_PROG(fentry_unshare##copy, unsigned long flags)                                    \
+	{                                                                                          \
+		handle_enter(NSMON_REASON_UNSHARE, flags, 0);                                      \
+		return 0;                                                                          \
+	}                                                                                          \
+	SEC("?fexit/ksys_unshare")                                                                 \
+	int BPF_PROG(fexit_unshare##copy, unsigned long flags, int ret)                            \
+	{                                                                                          \
+		handle_leave(ret);                                                                 \
+		return 0;                                                                          \
+	}                                                                                          \
+	SEC("?fentry/exec_task_namespaces")                                                        \
+	int BPF_PROG(fentry_exec##copy)                                                            \
+	{                                                                                          \
+		handle_exec_enter();                                                               \
+		return 0;                                                                          \
+	}                                                                                          \
+	FENTRY_SYSCALL(setns, copy)                                                                \
+	FENTRY_SYSCALL(setns32, copy)                                                              \
+	FENTRY_SYSCALL(clone, copy)                                                                \
+	FENTRY_SYSCALL(clone32, copy)                                                              \
+	FENTRY_SYSCALL(clone3, copy)                                                               \
+	FENTRY_SYSCALL(clone332, copy)
+
+FENTRY_EVENTS()
+FENTRY_EVENTS(_2)
+FENTRY_EVENTS(_3)
+
+SEC("?fentry/switch_task_namespaces")
+int BPF_PROG(fentry_switch, struct task_struct *p, struct nsproxy *new)
+{
+	handle_switch(p, new);
+	return 0;
+}
+
+/* Backend kprobe: the same functions. */
+
+SEC("?kprobe/ksys_unshare")
+int kprobe_unshare(struct pt_regs *ctx)
+{
+	handle_enter(NSMON_REASON_UNSHARE, compat_func_arg1(ctx), 0);
+	return 0;
+}
+
+SEC("?kretprobe")
+int kretprobe_leave(struct pt_regs *ctx)
+{
+	handle_leave((int)compat_func_ret(ctx));
+	return 0;
+}
+
+/* Called by both at the end of a success; cannot be probed on 5.10. */
+SEC("?kprobe/perf_event_namespaces")
+int kprobe_done(struct pt_regs *ctx)
+{
+	handle_done();
+	return 0;
+}
+
+SEC("?kprobe")
+int kprobe_setns(struct pt_regs *ctx)
+{
+	enter_setns((struct pt_regs *)compat_func_arg1(ctx));
+	return 0;
+}
+
+SEC("?kprobe")
+int kprobe_clone(struct pt_regs *ctx)
+{
+	enter_clone((struct pt_regs *)compat_func_arg1(ctx));
+	return 0;
+}
+
+SEC("?kprobe")
+int kprobe_clone3(struct pt_regs *ctx)
+{
+	enter_clone3((struct pt_regs *)compat_func_arg1(ctx));
+	return 0;
+}
+
+SEC("?kprobe/exec_task_namespaces")
+int kprobe_exec(struct pt_regs *ctx)
+{
+	handle_exec_enter();
+	return 0;
+}
+
+SEC("?kprobe/switch_task_namespaces")
+int kprobe_switch(struct pt_regs *ctx)
+{
+	handle_switch((struct task_struct *)compat_func_arg1(ctx),
+		      (struct nsproxy *)compat_func_arg2(ctx));
+	return 0;
+}
+
+/* Backend tracepoint: every system call passes here, so look at its number first. */
+
+static __always_inline int enter_syscall(struct pt_regs *regs, long nr)
+{
+	__u32 reason = 0; /* enum nsmon_reason */
+	__u64 flags = 0, args = 0;
+
+	switch (compat_syscall(nr, current_task())) {
+	case SYSCALL_UNSHARE:
+		reason = NSMON_REASON_UNSHARE;
+		flags = compat_syscall_arg1(regs, current_task());
+		break;
+	case SYSCALL_SETNS:
+		reason = NSMON_REASON_SETNS;
+		flags = setns_flags(regs);
+		break;
+	case SYSCALL_CLONE:
+		if (!filter.failed)
+			break;
+		reason = NSMON_REASON_CLONE;
+		flags = clone_flags(regs);
+		break;
+	case SYSCALL_CLONE3:
+		if (!filter.failed)
+			break;
+		reason = NSMON_REASON_CLONE;
+		args = compat_syscall_arg1(regs, current_task());
+		flags = read_clone_flags(args);
+		break;
+	case SYSCALL_EXEC:
+		if (exec_will_switch())
+			reason = NSMON_REASON_EXEC;
+		break;
+	case SYSCALL_OTHER:
+		break;
+	}
+	if (reason)
+		handle_enter(reason, flags, args);
+	return 0;
+}
+
+static __always_inline int leave_syscall(struct pt_regs *regs, long ret)
+{
+	switch (compat_syscall(compat_syscall_nr(regs), current_task())) {
+	case SYSCALL_UNSHARE:
+	case SYSCALL_SETNS:
+		handle_leave(ret);
+		break;
+	case SYSCALL_CLONE:
+	case SYSCALL_CLONE3:
+		if (filter.failed)
+			handle_leave(ret);
+		break;
+	case SYSCALL_EXEC:
+	case SYSCALL_OTHER:
+		break;
+	}
+	return 0;
+}
+
+#define SYSCALL_EVENTS(suffix)                                                                     \
+	SEC("?raw_tp/sys_enter")                                                                   \
+	int BPF_PROG(on_sys_enter##suffix, struct pt_regs *regs, long nr)                          \
+	{                                                                                          \
+		return enter_syscall(regs, nr);                                                    \
+	}                                                                                          \
+	SEC("?raw_tp/sys_exit")                                                                    \
+	int BPF_PROG(on_sys_exit##suffix, struct pt_regs *regs, long ret)                          \
+	{                                                                                          \
+		return leave_syscall(regs, ret);                                                   \
+	}
+
+SYSCALL_EVENTS()
+SYSCALL_EVENTS(_2)
+SYSCALL_EVENTS(_3)
+
+#endif
