@@ -3,7 +3,7 @@
 
 As root: /usr/bin/python3 -m pytest tests/e2e [-m quick]. From the environment: NSMON, the binary; NSMON_BACKEND, what
 --backend gets; NSMON_DRIVER and NSMON_DRIVER32, the workload; NSMON_TEST_SLOW, by how much slower than a common
-machine this one is (deadlines grow, storms shrink).
+machine this one is (deadlines grow, storms shrink); NSMON_TEST_BTF, a file with the BTF of the running kernel.
 """
 
 import contextlib
@@ -21,6 +21,8 @@ import nsmonlib as lib  # noqa: E402
 
 def pytest_configure(config):
     config.addinivalue_line("markers", "quick: the most telling tests; all together well under a minute")
+    config.addinivalue_line("markers", "once: what it looks at is the same with every backend")
+    config.addinivalue_line("markers", "each_backend: all the same it is to be run with every backend")
     config.addinivalue_line("markers", "cases(prefix..., but=name): the driver's cases that a test runs for")
 
 

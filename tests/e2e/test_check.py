@@ -12,6 +12,9 @@ import pytest
 
 import nsmonlib as lib
 
+# With one backend of each kernel; with each_backend: with all of them.
+pytestmark = pytest.mark.once
+
 NS_GET_MNTNS_ID = 0x8008B705
 NS_GET_ID = 0x8008B70D
 BACKENDS = ["fentry", "kprobe", "tracepoint"]

@@ -25,6 +25,9 @@ import pytest
 import nsmonlib as lib
 from test_ns import nanoseconds
 
+# With one backend of each kernel; with each_backend: with all of them.
+pytestmark = pytest.mark.once
+
 NOBODY = 65534
 
 
@@ -32,6 +35,7 @@ NOBODY = 65534
 
 
 @pytest.mark.quick
+@pytest.mark.each_backend
 def test_the_example(tmp_path, program):
     """The issue's example as it is written; what ls prints is the witness for the new inode number."""
     program("unshare")
@@ -139,6 +143,7 @@ class Straggler:
         return next(b["child"] for b in lib.read_book(self.book) if b["op"] == "clone")
 
 
+@pytest.mark.each_backend
 def test_descendants_that_the_command_left(tmp_path):
     """The trace goes on until the last of them has ended; the status is the command's."""
     left = Straggler(tmp_path)
@@ -213,6 +218,7 @@ def filtered(records, events=None, types=None, reasons=None):
     ],
     ids=lambda v: " ".join(v) if isinstance(v, list) else "",
 )
+@pytest.mark.each_backend
 def test_filter(tmp_path, options, want):
     book = tmp_path / "book"
     run = lib.trace([lib.DRIVER, "--book", book, "--only", FILTER_CASES, "cases"], *options)
@@ -229,6 +235,7 @@ def test_filter(tmp_path, options, want):
         assert sorted(filters[name]) == sorted(values)
 
 
+@pytest.mark.each_backend
 def test_filter_of_failed_attempts(tmp_path):
     """-n also chooses among them, by the types that the call asked for."""
     book = tmp_path / "book"
@@ -259,6 +266,7 @@ def test_timestamps(tmp_path):
 # ---- the whole machine, and -p ----
 
 
+@pytest.mark.each_backend
 def test_inside_a_pid_namespace(tmp_path, program):
     """In a pid namespace of its own nsmon numbers tasks as the /proc there does, and sees no others."""
     book = tmp_path / "book"
@@ -276,6 +284,7 @@ def test_inside_a_pid_namespace(tmp_path, program):
 
 
 @pytest.mark.quick
+@pytest.mark.each_backend
 def test_trace_of_everything(tmp_path):
     """Without COMMAND every task of the machine is seen: the driver is started by somebody else."""
     book = tmp_path / "book"
@@ -320,6 +329,7 @@ def fifo_servers(tmp_path):
 
 
 @pytest.mark.quick
+@pytest.mark.each_backend
 def test_pid(tmp_path, fifo_servers):
     """-p PID: its own changes and its new descendants, not those that it had; ends with the last of them."""
     parent, order_child, child = fifo_servers
@@ -350,6 +360,7 @@ def test_pid(tmp_path, fifo_servers):
     assert records[0]["filters"]["pids"] == [parent.pid]
 
 
+@pytest.mark.each_backend
 def test_two_pids(tmp_path):
     with lib.Server(tmp_path, "a") as a, lib.Server(tmp_path, "b") as b, lib.Server(tmp_path, "c") as c:
         with lib.Live(tmp_path, "-p", a.pid, f"--pid={b.pid}") as nsmon:
@@ -489,6 +500,7 @@ def test_no_btf(without_btf):
         assert part in error
 
 
+@pytest.mark.each_backend
 def test_btf_from_a_file(tmp_path, without_btf):
     """The same records with a file as the only BTF there is, as on a kernel built without."""
     if lib.BACKEND == "fentry":
@@ -566,6 +578,7 @@ def test_one_capability_is_missing(missing, there, program):
     assert run.returncode == 1 and f"CAP_{missing.upper()}" in error and there not in error
 
 
+@pytest.mark.each_backend
 def test_the_two_capabilities_are_enough(tmp_path, program):
     """Not CAP_SYS_ADMIN, nor any other."""
     program("setpriv")
@@ -726,6 +739,7 @@ def test_signal_reaches_the_command(tmp_path, sig):
     assert records[-2]["event"] == "exit" and records[-2]["code"] == 17
 
 
+@pytest.mark.each_backend
 def test_killed_nsmon_leaves_nothing(tmp_path, program):
     """SIGKILL: the programs, maps and links that it had are gone with it."""
     bpftool = program("bpftool")

@@ -89,6 +89,7 @@ def test_storm_is_in_order(storm):
 
 
 @pytest.mark.parametrize("form", ["json", "text"])
+@pytest.mark.once
 def test_stalled_reader(tmp_path, form):
     """The smallest buffer and a reader that does not read: the work goes on and ends; then the sum is right."""
     book = tmp_path / "book"
@@ -119,6 +120,7 @@ def waits_in_write(pid):
 
 
 @pytest.mark.parametrize("begun", [True, False], ids=["in a line", "before a line"])
+@pytest.mark.once
 def test_stalled_reader_does_not_keep_nsmon(tmp_path, begun):
     """SIGTERM ends nsmon even while a write waits for a reader that does not read; it says that records are missing.
     The write waits in the midst of its data, or has not begun because others have filled the pipe."""

@@ -12,6 +12,9 @@ import pytest
 
 import nsmonlib as lib
 
+# With one backend of each kernel; with each_backend: with all of them.
+pytestmark = pytest.mark.once
+
 TOP = pathlib.Path(__file__).resolve().parents[2]
 README = (TOP / "README.md").read_text(encoding="utf-8")
 MANUAL = (TOP / "dist" / "nsmon.8.scd").read_text(encoding="utf-8")

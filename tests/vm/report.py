@@ -153,7 +153,7 @@ def every_case(columns):
         row = ["{}::{}{}".format(*key[:2], f"[{key[2]}]" if key[2] else "")]
         for column in ran:
             outcome, reason = column.cases.get(key, (None, None))
-            row.append({PASSED: "+", FAILED: "FAILED", None: "not asked for"}.get(outcome) or notes.mark(reason))
+            row.append({PASSED: "+", FAILED: "FAILED", None: "."}.get(outcome) or notes.mark(reason))
         rows.append(row)
     return markdown(["case", *(c.name for c in ran)], rows), notes.lines()
 
@@ -176,7 +176,9 @@ def report(columns):
     grouped, grouped_notes = groups(columns)
     cases, case_notes = every_case(columns)
     short = ["", "## Kernels and backends", "", *overview(columns), "", "## Verification", "", *verification(columns),
-             "", "## Tests", "", *grouped, "", *grouped_notes, ""]
+             "", "## Tests", "", "`-`: run with another backend of this kernel, since it is the same with all of them.", "",
+             *grouped, "", *grouped_notes, ""]
     whole = ["<!-- made by tests/vm/matrix -->", *short, "## Cases", "",
-             "`+` passed; a number: this kernel cannot have it, for the reason below.", "", *cases, "", *case_notes, ""]
+             "`+` passed; a number: this kernel cannot have it, for the reason below; `.` run with another backend, since it "
+             "is the same with all of them.", "", *cases, "", *case_notes, ""]
     return "\n".join(short) + "\n", "\n".join(whole) + "\n"
