@@ -65,20 +65,20 @@ const volatile struct {
 } kernel_has;
 
 /* The 64-bit id of a namespace, 0 where the kernel has none to offer. */
-static __always_inline __u64 compat_ns_id(const struct ns_common *ns)
+static __always_inline __u64 compat_ns_id(struct ns_common *ns)
 {
 	if (!kernel_has.ns_id)
 		return 0;
-	return BPF_CORE_READ((const struct ns_common___id *)ns, ns_id);
+	return BPF_CORE_READ((struct ns_common___id *)ns, ns_id);
 }
 
-static __always_inline __u64 compat_mnt_ns_id(const struct mnt_namespace *mnt)
+static __always_inline __u64 compat_mnt_ns_id(struct mnt_namespace *mnt)
 {
 	if (kernel_has.ns_id)
 		return compat_ns_id(&mnt->ns);
 	if (!kernel_has.mnt_ns_id)
 		return 0;
-	return BPF_CORE_READ((const struct mnt_namespace___seq *)mnt, seq);
+	return BPF_CORE_READ((struct mnt_namespace___seq *)mnt, seq);
 }
 
 /* The system calls that nsmon follows. */
@@ -140,7 +140,7 @@ static __always_inline long compat_syscall_nr(struct pt_regs *regs)
 /* First and second argument of the system call whose registers these are. */
 static __always_inline __u64 compat_syscall_arg1(struct pt_regs *regs, struct task_struct *task)
 {
-	const struct pt_regs___x86 *r = (const struct pt_regs___x86 *)regs;
+	struct pt_regs___x86 *r = (struct pt_regs___x86 *)regs;
 
 	if (compat_is_32bit(task))
 		return (__u32)BPF_CORE_READ(r, bx);
@@ -149,7 +149,7 @@ static __always_inline __u64 compat_syscall_arg1(struct pt_regs *regs, struct ta
 
 static __always_inline __u64 compat_syscall_arg2(struct pt_regs *regs, struct task_struct *task)
 {
-	const struct pt_regs___x86 *r = (const struct pt_regs___x86 *)regs;
+	struct pt_regs___x86 *r = (struct pt_regs___x86 *)regs;
 
 	if (compat_is_32bit(task))
 		return (__u32)BPF_CORE_READ(r, cx);

@@ -19,14 +19,19 @@
 #define NSMON_NS_GET_MNTNS_ID _IOR(0xb7, 0x5, uint64_t)
 #define NSMON_NS_GET_ID _IOR(0xb7, 13, uint64_t)
 
+/* One that cannot be read is taken to be new. */
+static bool release_is_before(const char *release, int major, int minor)
+{
+	int its_major, its_minor;
+
+	if (sscanf(release, "%d.%d", &its_major, &its_minor) != 2)
+		return false;
+	return its_major < major || (its_major == major && its_minor < minor);
+}
+
 bool kernel_release_supported(const char *release)
 {
-	int major, minor;
-
-	if (sscanf(release, "%d.%d", &major, &minor) != 2)
-		return true;
-	return major > KERNEL_OLDEST_MAJOR ||
-	       (major == KERNEL_OLDEST_MAJOR && minor >= KERNEL_OLDEST_MINOR);
+	return !release_is_before(release, KERNEL_OLDEST_MAJOR, KERNEL_OLDEST_MINOR);
 }
 
 static void read_boot_id(char *boot_id, size_t size)
@@ -78,11 +83,9 @@ static bool in_user_namespace(void)
  */
 static void find_preemption(struct kernel *kernel)
 {
-	int major = 0;
-
 	kernel->preempts_trampolines = strstr(kernel->uname.version, "PREEMPT");
-	if (sscanf(kernel->uname.release, "%d", &major) == 1 && major >= 7)
-		kernel->preempts_tracepoints = kernel->preempts_trampolines;
+	kernel->preempts_tracepoints =
+		kernel->preempts_trampolines && !release_is_before(kernel->uname.release, 7, 0);
 }
 
 static bool have_capability(unsigned int capability)
@@ -104,6 +107,7 @@ int kernel_read(struct kernel *kernel)
 			kernel->ns_present |= 1U << i;
 	}
 	kernel->ids = find_ids();
+	kernel->counts_memlock = release_is_before(kernel->uname.release, 5, 11);
 	find_preemption(kernel);
 	capng_get_caps_process();
 	kernel->cap_bpf = have_capability(CAP_BPF) && !in_user_namespace();

@@ -29,6 +29,7 @@ struct kernel {
 	char boot_id[40]; /* empty where it cannot be read */
 	uint32_t ns_present; /* bit per enum nsmon_ns_type */
 	enum kernel_ids ids;
+	bool counts_memlock; /* BPF memory counts against RLIMIT_MEMLOCK: before 5.11 */
 	/*
 	 * May a BPF program be preempted there, so that the kernel skips it for
 	 * the next task? Counted as possible where it was seen to be.

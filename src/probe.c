@@ -14,6 +14,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <sys/syscall.h>
 #include <sys/sysinfo.h>
 #include <time.h>
@@ -414,6 +415,13 @@ static int on_record(void *context, void *data, size_t size)
 	return --probe->left > 0 ? 0 : -EAGAIN;
 }
 
+static bool memlock_is_limited(void)
+{
+	struct rlimit limit;
+
+	return getrlimit(RLIMIT_MEMLOCK, &limit) == 0 && limit.rlim_cur != RLIM_INFINITY;
+}
+
 static int open_backend(struct probe *probe, const struct options *options,
 			const struct kernel *kernel, const struct btf *btf,
 			struct probe_refusal *refusal)
@@ -438,6 +446,10 @@ static int open_backend(struct probe *probe, const struct options *options,
 	if (err)
 		return err;
 	err = nsmon_bpf__load(probe->skel);
+	if (err == -EPERM && kernel->counts_memlock && memlock_is_limited())
+		return refuse(refusal, err,
+			      "RLIMIT_MEMLOCK is too low, which kernels before 5.11 count BPF "
+			      "memory against (ulimit -l unlimited)");
 	if (err)
 		return refuse(refusal, err, "%s", load_error(err, probe->backend));
 	read_view(probe);

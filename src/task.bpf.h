@@ -20,7 +20,7 @@ volatile __u32 view_inum;
 /* CLOCK_BOOTTIME of the kernel at that moment; a time namespace shows another one. */
 volatile __u64 view_boot_ns;
 
-static __always_inline struct upid upid_at(const struct pid *pid, __u32 level)
+static __always_inline struct upid upid_at(struct pid *pid, __u32 level)
 {
 	struct upid upid = {};
 	const void *numbers = &pid->numbers[0];
@@ -31,7 +31,7 @@ static __always_inline struct upid upid_at(const struct pid *pid, __u32 level)
 }
 
 /* Number of a pid as nsmon sees it; 0 when it is outside of its namespace. */
-static __always_inline __u32 pid_in_view(const struct pid *pid)
+static __always_inline __u32 pid_in_view(struct pid *pid)
 {
 	__u32 level = view_level;
 	struct upid upid;
@@ -60,7 +60,7 @@ static __always_inline __u32 task_tid(struct task_struct *task)
 
 static __always_inline __u32 task_vpid(struct task_struct *task)
 {
-	const struct pid *pid = BPF_CORE_READ(task, signal, pids[PIDTYPE_TGID]);
+	struct pid *pid = BPF_CORE_READ(task, signal, pids[PIDTYPE_TGID]);
 
 	return upid_at(pid, BPF_CORE_READ(pid, level)).nr;
 }
@@ -81,7 +81,7 @@ static __always_inline void read_task(struct nsmon_task *out, struct task_struct
 /* The pid namespace that the task itself is in: fixed for its life. */
 static __always_inline struct pid_namespace *task_pid_ns(struct task_struct *task)
 {
-	const struct pid *pid = BPF_CORE_READ(task, thread_pid);
+	struct pid *pid = BPF_CORE_READ(task, thread_pid);
 
 	return upid_at(pid, BPF_CORE_READ(pid, level)).ns;
 }
@@ -89,7 +89,7 @@ static __always_inline struct pid_namespace *task_pid_ns(struct task_struct *tas
 /* Of the current task: the view from which all others are numbered. */
 static __always_inline void read_own_view(struct task_struct *task)
 {
-	const struct pid *pid = BPF_CORE_READ(task, thread_pid);
+	struct pid *pid = BPF_CORE_READ(task, thread_pid);
 	__u32 level = BPF_CORE_READ(pid, level);
 	struct upid upid = upid_at(pid, level);
 

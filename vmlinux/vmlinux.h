@@ -173,7 +173,7 @@ struct task_struct {
 	struct pid *thread_pid;
 	u64 start_boottime;
 	u64 self_exec_id;
-	const struct cred *real_cred;
+	struct cred *real_cred;
 	char comm[16];
 	struct nsproxy *nsproxy;
 	struct signal_struct *signal;
