@@ -217,4 +217,4 @@ uninstall:
 clean:
 	rm -rf $(filter-out / . ..,$(OUTPUT))/*.o $(OUTPUT)/*.d $(OUTPUT)/*.h $(OUTPUT)/unit \
 		$(OUTPUT)/san $(OUTPUT)/fuzz $(OUTPUT)/tools $(OUTPUT)/flags $(OUTPUT)/golden $(OUTPUT)/golden.d $(WORKLOADS:%=$(OUTPUT)/%) \
-		$(WORKLOADS:%=$(OUTPUT)/%32) $(OUTPUT)/nsmon.8 $(OUTPUT)/arm64 $(NSMON)
+		$(WORKLOADS:%=$(OUTPUT)/%32) $(OUTPUT)/nsmon.8 $(OUTPUT)/arm64 $(OUTPUT)/clang-* $(NSMON)
