@@ -395,7 +395,7 @@ def test_pid_that_does_not_exist():
 def test_pid_where_proc_is_of_another_pid_namespace(tmp_path, program):
     """-p takes the numbers of nsmon's own pid namespace, whatever the mounted /proc shows."""
     out = tmp_path / "out"
-    script = '"$@" -p 99; echo $?; (exec 3>&1; sleep 2 & pid=$!; "$@" -p $pid; echo $? $pid)'
+    script = f'"$@" -p 99; echo $?; sleep {lib.seconds(2):.0f} & pid=$!; "$@" -p $pid; echo $? $pid'
     argv = lib.nsmon_argv("-q", "-o", "json", "-w", out)
     run = lib.run([program("unshare"), "-pf", "sh", "-c", script, "sh", *argv])
     assert run.stdout.split()[:2] == [b"2", b"0"], run
