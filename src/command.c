@@ -108,6 +108,19 @@ void command_reap(struct command *command, int timeout_ms)
 	}
 }
 
+void command_wait(struct command *command, const volatile sig_atomic_t *stop)
+{
+	if (!command->pid)
+		return;
+	while (!command->ended && !*stop) {
+		pid_t pid = waitpid(command->pid, &command->status, 0);
+
+		if (pid < 0 && errno != EINTR)
+			return;
+		command->ended = pid == command->pid;
+	}
+}
+
 int command_exit_status(const struct command *command)
 {
 	if (WIFSIGNALED(command->status))

@@ -34,7 +34,10 @@ int command_start(struct command *command, char *const *argv, const char *user);
 /* Takes note of its end, waiting at most timeout_ms (0: not at all). */
 void command_reap(struct command *command, int timeout_ms);
 
-/* The exit status of a shell: its own, or 128 and the signal; 0 while it runs. */
+/* Waits for its end, or until a signal has set *stop. */
+void command_wait(struct command *command, const volatile sig_atomic_t *stop);
+
+/* Of a command that has ended, the exit status of a shell: its own, or 128 and the signal. */
 int command_exit_status(const struct command *command);
 
 #endif

@@ -65,6 +65,7 @@ struct pending {
 	struct nsmon_ns_set set;
 	__u64 flags;
 	__u64 clone_args; /* clone3(): where the caller has its flags */
+	__u64 start_ns; /* of the task: its tid may be another one's by now */
 	__u32 reason; /* enum nsmon_reason */
 	__u32 zero;
 };
@@ -275,6 +276,14 @@ static __always_inline void report_since(struct task_struct *task, const struct 
 	report_change(task, old, &now, reason);
 }
 
+static __always_inline struct pending *find_pending(struct task_struct *task)
+{
+	__u32 tid = task_tid(task);
+	struct pending *p = bpf_map_lookup_elem(&pending, &tid);
+
+	return p && p->start_ns == BPF_CORE_READ(task, start_boottime) ? p : NULL;
+}
+
 /*
  * Tells what a call has changed. Its pending entry goes after that, so that it
  * is there as long as the change is not told: see read_row().
@@ -291,12 +300,17 @@ static __noinline void handle_enter(enum nsmon_reason reason, __u64 flags, __u64
 	struct task_struct *task = current_task();
 	__u32 tid = task_tid(task);
 	__u32 pid = task_tgid(task);
-	struct pending p = { .flags = flags, .clone_args = clone_args, .reason = reason };
+	struct pending p = {
+		.flags = flags,
+		.clone_args = clone_args,
+		.start_ns = BPF_CORE_READ(task, start_boottime),
+		.reason = reason,
+	};
 	struct pending *before;
 
 	if (!tid || !is_followed(pid))
 		return;
-	before = bpf_map_lookup_elem(&pending, &tid);
+	before = find_pending(task);
 	if (before) /* of a call whose end was missed */
 		settle(task, before);
 	if (reason != NSMON_REASON_CLONE)
@@ -316,7 +330,7 @@ static __noinline void handle_leave(long ret)
 {
 	struct task_struct *task = current_task();
 	__u32 tid = task_tid(task);
-	struct pending *p = bpf_map_lookup_elem(&pending, &tid);
+	struct pending *p = find_pending(task);
 
 	if (!p)
 		return;
@@ -340,8 +354,7 @@ static __noinline void handle_leave(long ret)
 static __always_inline void handle_done(void)
 {
 	struct task_struct *task = current_task();
-	__u32 tid = task_tid(task);
-	struct pending *p = bpf_map_lookup_elem(&pending, &tid);
+	struct pending *p = find_pending(task);
 	struct nsmon_ns_set now = {};
 
 	if (!p || p->reason == NSMON_REASON_CLONE)
@@ -377,14 +390,13 @@ static __always_inline void handle_exec_enter(void)
 static __always_inline void handle_switch(struct task_struct *p, struct nsproxy *new)
 {
 	struct task_struct *task = current_task();
-	__u32 tid = task_tid(task);
 	struct nsmon_ns_set old = {};
 	struct nsmon_ns_set now = {};
 
-	if (!new || p != task || !tid || !is_followed(task_tgid(task)))
+	if (!new || p != task || !task_tid(task) || !is_followed(task_tgid(task)))
 		return;
 	__sync_fetch_and_add(&switches, 1);
-	if (bpf_map_lookup_elem(&pending, &tid)) {
+	if (find_pending(task)) {
 		__sync_fetch_and_add(&switches_known, 1);
 		return;
 	}
@@ -419,11 +431,10 @@ static __always_inline void read_row(struct nsmon_ns_set *set, struct task_struc
 	struct nsproxy *nsproxy = BPF_CORE_READ(row, nsproxy);
 	const struct nsmon_ns_set *known;
 	const struct pending *p;
-	__u32 tid = task_tid(row);
 	__u32 pid = task_tgid(row);
 
 	read_ns_set(set, row, nsproxy);
-	p = bpf_map_lookup_elem(&pending, &tid);
+	p = find_pending(row);
 	if (p && p->reason != NSMON_REASON_CLONE) {
 		*set = p->set;
 		return;
@@ -620,6 +631,7 @@ static __always_inline int handle_exec(struct task_struct *task, int old_pid,
 				       struct linux_binprm *bprm, __u32 copy)
 {
 	struct nsmon_ns_set *row = NULL;
+	struct pending *p;
 	__u32 pid = task_tgid(task);
 	__u32 tid = pid;
 	__u32 old_tid = 0;
@@ -631,7 +643,8 @@ static __always_inline int handle_exec(struct task_struct *task, int old_pid,
 		old_tid = view_level == 0 ? old_pid : 0; /* told in the initial namespace only */
 		row = bpf_map_lookup_elem(&ended_leaders, &pid);
 	} else if (kernel_has.exec_switches_time) {
-		row = bpf_map_lookup_elem(&pending, &tid);
+		p = find_pending(task);
+		row = p ? &p->set : NULL;
 	}
 	if (wants(NSMON_EXEC))
 		report_exec(task, old_tid, bprm, copy);
@@ -752,7 +765,7 @@ static __always_inline int handle_exit(struct task_struct *task, bool group_dead
 	told = group_dead && end_was_told(task, &key);
 
 	if (wants(NSMON_NS)) {
-		struct pending *p = bpf_map_lookup_elem(&pending, &tid);
+		struct pending *p = find_pending(task);
 
 		if (p) { /* of a call whose end was missed, or of an exec that failed */
 			settle(task, p);

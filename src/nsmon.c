@@ -36,10 +36,7 @@
 /* Records that are read before signals and the output get their turn. */
 #define READ_MAX 16384
 
-/*
- * How long to wait for the exit status of a command that got our signal, or of
- * which the kernel has told that it ends.
- */
+/* How long to wait for the exit status of a command that got our signal. */
 #define COMMAND_END_MS 500
 
 struct nsmon {
@@ -284,12 +281,6 @@ static bool is_following(const struct nsmon *nsmon)
 	return nsmon->options.command || nsmon->options.pid_count;
 }
 
-/* Or its zombie: the exit has been seen, or will not be before somebody waits for it. */
-static bool process_exists(pid_t pid)
-{
-	return kill(pid, 0) == 0 || errno != ESRCH;
-}
-
 static bool nobody_is_left(const struct nsmon *nsmon)
 {
 	return is_following(nsmon) && probe_followed(nsmon->probe) == 0;
@@ -331,7 +322,7 @@ static int run_loop(struct nsmon *nsmon)
 			continue;
 		} else {
 			if (is_following(nsmon))
-				probe_unfollow_ended(nsmon->probe, process_exists);
+				probe_unfollow_ended(nsmon->probe, preflight_process_lives);
 			timeout_ms = quiet_ms;
 			if (quiet_ms < QUIET_MS_MAX)
 				quiet_ms *= 10;
@@ -431,10 +422,11 @@ static int start_command(struct nsmon *nsmon)
 }
 
 /* A signal from the keyboard has reached the command already. */
-static void pass_on_signal(struct nsmon *nsmon)
+static void stop_command(struct nsmon *nsmon)
 {
 	if (nsmon->command.pid && !nsmon->command.ended && !stop_from_terminal)
 		kill(nsmon->command.pid, stop_signal);
+	command_reap(&nsmon->command, COMMAND_END_MS);
 }
 
 static int exit_status(const struct nsmon *nsmon, int err)
@@ -475,10 +467,15 @@ static int trace_events(struct nsmon *nsmon)
 	if (!err)
 		err = run_loop(nsmon);
 	if (stop_signal)
-		pass_on_signal(nsmon);
-	command_reap(&nsmon->command, COMMAND_END_MS);
+		stop_command(nsmon);
 	if (!err)
 		err = finish(nsmon);
+	/* The kernel has told of its end, but it may take long to free its memory. */
+	if (!err && !stop_signal) {
+		command_wait(&nsmon->command, &stop_signal);
+		if (stop_signal)
+			stop_command(nsmon);
+	}
 	return exit_status(nsmon, err);
 }
 

@@ -302,7 +302,7 @@ void options_parse(struct options *options, int argc, char **argv)
 	*options = (struct options){
 		.events = 1U << NSMON_FORK | 1U << NSMON_EXEC | 1U << NSMON_EXIT | 1U << NSMON_NS,
 		.types = NSMON_NS_ALL,
-		.reasons = (1U << NSMON_REASONS) - 2, /* from 1 */
+		.reasons = REASONS_ALL,
 	};
 	argp_err_exit_status = 2;
 	/* The child's own options come after "--" and are not ours to sort. */

@@ -28,6 +28,9 @@ extern const char *const output_format_names[OUTPUT_FORMATS];
 /* More roots than this are a case for no filter at all. */
 #define PIDS_MAX 256
 
+/* Bit per enum nsmon_reason, from 1. */
+#define REASONS_ALL ((1U << NSMON_REASONS) - 2)
+
 struct options {
 	enum mode mode;
 	enum output_format output;

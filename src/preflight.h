@@ -16,7 +16,7 @@
  */
 int preflight(const struct options *options, const struct kernel *kernel);
 
-/* Is pid a process (and not a thread) that has not ended? */
+/* Is pid a process (and not a thread) that has not ended? A zombie has. */
 bool preflight_process_lives(pid_t pid);
 
 #endif

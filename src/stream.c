@@ -266,7 +266,9 @@ int stream_record(struct stream *stream, const void *data, size_t size)
 		return err;
 	/* What the kernel counted; what the row makes of it may be more or less. */
 	stream->delivered[NSMON_NS] += (uint64_t)__builtin_popcount(event.change->changed);
-	rows_fit(&stream->rows, &event);
+	if (stream->run->options->reasons ==
+	    REASONS_ALL) /* else a row is not known from what is told */
+		rows_fit(&stream->rows, &event);
 	for (int type = 0; !err && type < NSMON_NS_TYPES; type++)
 		if (event.change->changed & (1U << type))
 			err = put_ns(stream, &event, (enum nsmon_ns_type)type);

@@ -226,7 +226,6 @@ static void test_reap_waits_no_longer(void **state)
 	command_reap(&c, 0);
 	assert_false(c.ended);
 	assert_true(now_ms() - start < 1000);
-	assert_int_equal(command_exit_status(&c), 0); /* while it runs */
 	start = now_ms();
 	command_reap(&c, 100);
 	assert_false(c.ended);
@@ -240,6 +239,44 @@ static void test_reap_waits_no_longer(void **state)
 }
 
 /* It returns only when the program runs: a signal to it reaches the program. */
+static volatile sig_atomic_t stop;
+
+static void on_alarm(int signal)
+{
+	(void)signal;
+	stop = 1;
+}
+
+/* As long as it takes, but not beyond a signal. */
+static void test_wait(void **state)
+{
+	struct sigaction action = { .sa_handler = on_alarm };
+	char *slow[] = { "sh", "-c", "sleep 1; exit 3", NULL };
+	char *endless[] = { "sleep", "60", NULL };
+	struct command c;
+
+	(void)state;
+	stop = 0;
+	command_prepare(&c);
+	command_wait(&c, &stop); /* there is none */
+	assert_int_equal(command_start(&c, slow, NULL), 0);
+	command_wait(&c, &stop);
+	assert_true(c.ended);
+	assert_int_equal(command_exit_status(&c), 3);
+
+	sigaction(SIGALRM, &action, NULL);
+	command_prepare(&c);
+	assert_int_equal(command_start(&c, endless, NULL), 0);
+	alarm(1);
+	command_wait(&c, &stop);
+	assert_false(c.ended);
+	command_wait(&c, &stop); /* asked before it began */
+	kill(c.pid, SIGKILL);
+	command_reap(&c, 10000);
+	assert_int_equal(command_exit_status(&c), 128 + SIGKILL);
+	signal(SIGALRM, SIG_DFL);
+}
+
 static void test_start_waits_for_the_exec(void **state)
 {
 	char *argv[] = { "sleep", "60", NULL };
@@ -328,6 +365,7 @@ int main(void)
 		cmocka_unit_test(test_signals_are_as_before),
 		cmocka_unit_test(test_no_descriptor_is_left),
 		cmocka_unit_test(test_reap_waits_no_longer),
+		cmocka_unit_test(test_wait),
 		cmocka_unit_test(test_start_waits_for_the_exec),
 		cmocka_unit_test(test_memory_lock_limit),
 		cmocka_unit_test(test_users),
