@@ -198,8 +198,7 @@ class Walk:
             self.records = [r for r in self.records if r["event"] != "lost"]
         self.book = lib.read_book(self.book_path)
         self.steps = [b for b in self.book if b.get("step")]
-        # On 6.18.15 one program does not begin, with or without nsmon, and takes the steps that it had left with it.
-        assert more or steps * 0.95 <= len(self.steps) <= steps
+        assert more or len(self.steps) == steps
 
     def compare(self, threads=False):
         compare(Expected(self.book, threads), self.records)

@@ -38,6 +38,7 @@
 #include <string.h>
 #include <sys/ioctl.h>
 #include <sys/mman.h>
+#include <sys/stat.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -442,12 +443,24 @@ static void do_exec(struct walker *w, int fd, const char *path, char *const argv
 	line_end(&l);
 }
 
+/*
+ * Does the path lead to this program? After setns() into the initial mount namespace of a VM on 6.18, / is a mount
+ * below the one that the walk began on, and its /proc another machine's.
+ */
+static bool path_is_ours(void)
+{
+	struct stat ours, there;
+
+	return fstatat(PROC_FD, "self/exe", &ours, 0) == 0 && stat("/proc/self/exe", &there) == 0 &&
+	       ours.st_dev == there.st_dev && ours.st_ino == there.st_ino;
+}
+
 /* Goes on in a new program. */
 static void exec_step(struct walker *w)
 {
 	char text[256];
 	char *argv[] = { "walk", "--resume", text, NULL };
-	bool by_fd = pick(w, 3) == 0;
+	bool by_fd = pick(w, 3) == 0 || !path_is_ours();
 
 	for (unsigned int i = 0; i < w->kept; i++)
 		if (fcntl(w->keep[i].go, F_SETFD, 0))
