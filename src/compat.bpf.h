@@ -22,6 +22,15 @@ struct mnt_namespace___seq {
 	u64 seq;
 };
 
+/* Renamed by 5.14. */
+struct task_struct___v5_8 {
+	long state;
+};
+
+struct task_struct___v5_14 {
+	unsigned int __state;
+};
+
 /* arch/x86/include/asm/ptrace.h */
 struct pt_regs___x86 {
 	unsigned long bx, cx, di, si, ax, orig_ax;
@@ -79,6 +88,15 @@ static __always_inline __u64 compat_mnt_ns_id(struct mnt_namespace *mnt)
 	if (!kernel_has.mnt_ns_id)
 		return 0;
 	return BPF_CORE_READ((struct mnt_namespace___seq *)mnt, seq);
+}
+
+static __always_inline __u32 compat_task_state(struct task_struct *task)
+{
+	struct task_struct___v5_14 *now = (void *)task;
+
+	if (bpf_core_field_exists(now->__state))
+		return BPF_CORE_READ(now, __state);
+	return BPF_CORE_READ((struct task_struct___v5_8 *)task, state);
 }
 
 /* The system calls that nsmon follows. */

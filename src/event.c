@@ -48,6 +48,7 @@ static int decode_exec(struct event *event, const struct nsmon_header *h)
 	    sizeof(*r) + r->filename_len + r->args_len != h->size)
 		return -EINVAL;
 	event->task = &r->task;
+	event->exec.exec_id = r->exec_id;
 	event->exec.old_tid = r->old_tid;
 	event->exec.filename = r->text;
 	event->exec.filename_len = r->filename_len - 1U;
@@ -98,9 +99,22 @@ static int decode_lost(struct event *event, const struct nsmon_header *h)
 	return 0;
 }
 
+static int decode_proc(struct event *event, const struct nsmon_header *h)
+{
+	const struct nsmon_proc *r = (const void *)h;
+
+	if (h->size != sizeof(*r))
+		return -EINVAL;
+	event->task = &r->task;
+	event->proc.ns = &r->ns;
+	event->proc.exec_id = r->exec_id;
+	event->proc.flags = r->flags;
+	return 0;
+}
+
 static int (*const decoders[NSMON_KINDS])(struct event *, const struct nsmon_header *) = {
 	[NSMON_FORK] = decode_fork, [NSMON_EXEC] = decode_exec, [NSMON_EXIT] = decode_exit,
-	[NSMON_NS] = decode_ns,	    [NSMON_LOST] = decode_lost,
+	[NSMON_NS] = decode_ns,	    [NSMON_LOST] = decode_lost, [NSMON_PROC] = decode_proc,
 };
 
 int event_decode(struct event *event, const void *data, size_t size)

@@ -20,6 +20,7 @@ struct event {
 	const struct nsmon_task *task; /* NULL for NSMON_LOST */
 	const struct nsmon_ns_change *change; /* NULL where no namespace changed */
 	const struct nsmon_failed *failed; /* NULL unless an attempt failed */
+	bool recovered; /* found out after a loss, not delivered */
 	union {
 		struct {
 			bool told; /* false: only its change is wanted */
@@ -29,17 +30,28 @@ struct event {
 			uint64_t creator_start_ns;
 		} fork;
 		struct {
+			uint64_t exec_id;
 			uint32_t old_tid; /* 0: the main thread execed */
 			const char *filename; /* not ended by a NUL */
 			size_t filename_len;
 			const char *args; /* each ended by a NUL; the last one may lack it */
 			size_t args_len;
 			bool truncated;
-		} exec;
+		} exec; /* recovered: filename may be NULL */
 		struct {
 			uint32_t status; /* as wait(2) returns it */
 			uint64_t duration_ns;
-		} exit;
+		} exit; /* recovered: not known */
+		struct {
+			const struct nsmon_ns_set *ns;
+			uint64_t exec_id; /* 0: it has not execed since its fork */
+			uint32_t flags; /* enum nsmon_proc_flag */
+			const char *exe; /* NULL: not known */
+			size_t exe_len;
+			const char *args; /* as exec.args; NULL: not known */
+			size_t args_len;
+			bool truncated;
+		} proc;
 		const struct nsmon_lost *lost;
 	};
 };

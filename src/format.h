@@ -24,6 +24,7 @@ struct stamp {
 
 struct totals {
 	uint64_t written[NSMON_KINDS];
+	uint64_t recovered; /* of these */
 	uint64_t lost;
 	bool has_switches;
 	uint64_t switches; /* of nsproxy, seen by the net under the handlers */
@@ -36,13 +37,16 @@ struct totals {
  */
 struct formatter {
 	void (*start)(struct line *line, const struct run *run, const struct stamp *stamp);
-	/* NSMON_FORK, NSMON_EXEC, NSMON_EXIT */
+	/* NSMON_FORK, NSMON_EXEC, NSMON_EXIT, NSMON_PROC */
 	void (*event)(struct line *line, const struct run *run, const struct stamp *stamp,
 		      const struct event *event);
 	void (*ns)(struct line *line, const struct run *run, const struct stamp *stamp,
 		   const struct event *event, enum nsmon_ns_type type);
 	void (*failed)(struct line *line, const struct run *run, const struct stamp *stamp,
 		       const struct event *event);
+	/* The picture is complete: so many tasks. */
+	void (*ready)(struct line *line, const struct run *run, const struct stamp *stamp,
+		      uint64_t tasks);
 	void (*lost)(struct line *line, const struct run *run, const struct stamp *stamp,
 		     const uint64_t lost[NSMON_KINDS]);
 	void (*stop)(struct line *line, const struct run *run, const struct stamp *stamp,

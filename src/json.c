@@ -44,6 +44,24 @@ static void end(struct line *line)
 	line_text(line, "}\n");
 }
 
+/* Arguments that each end with a NUL. */
+static void args_member(struct line *line, const char *args, size_t args_len, bool truncated)
+{
+	const char *end = args + args_len;
+	const char *arg;
+	size_t len;
+
+	line_text(line, ",\"args\":[");
+	for (bool first = true; (arg = event_next_arg(&args, end, &len)); first = false) {
+		if (!first)
+			line_text(line, ",");
+		line_json(line, arg, len);
+	}
+	line_text(line, "]");
+	if (truncated)
+		member_true(line, "args_truncated");
+}
+
 static void task_members(struct line *line, const struct nsmon_task *task, uint32_t ppid)
 {
 	member_u64(line, "pid", task->pid);
@@ -60,22 +78,11 @@ static void task_members(struct line *line, const struct nsmon_task *task, uint3
 
 static void exec_members(struct line *line, const struct event *event)
 {
-	const char *at = event->exec.args;
-	const char *args_end = at + event->exec.args_len;
-	const char *arg;
-	size_t len;
-
-	line_text(line, ",\"filename\":");
-	line_json(line, event->exec.filename, event->exec.filename_len);
-	line_text(line, ",\"args\":[");
-	for (bool first = true; (arg = event_next_arg(&at, args_end, &len)); first = false) {
-		if (!first)
-			line_text(line, ",");
-		line_json(line, arg, len);
+	if (event->exec.filename) {
+		line_text(line, ",\"filename\":");
+		line_json(line, event->exec.filename, event->exec.filename_len);
 	}
-	line_text(line, "]");
-	if (event->exec.truncated)
-		member_true(line, "args_truncated");
+	args_member(line, event->exec.args, event->exec.args_len, event->exec.truncated);
 	if (event->exec.old_tid)
 		member_u64(line, "old_tid", event->exec.old_tid);
 }
@@ -84,6 +91,8 @@ static void exit_members(struct line *line, const struct event *event)
 {
 	int status = (int)event->exit.status;
 
+	if (event->recovered) /* nobody knows how */
+		return;
 	if (WIFSIGNALED(status)) {
 		member_u64(line, "signal", (uint64_t)WTERMSIG(status));
 		if (WCOREDUMP(status))
@@ -92,6 +101,39 @@ static void exit_members(struct line *line, const struct event *event)
 		member_u64(line, "code", (uint64_t)WEXITSTATUS(status));
 	}
 	member_u64(line, "duration_ns", event->exit.duration_ns);
+}
+
+/* All namespaces that the kernel has and the task is in. */
+static void ns_members(struct line *line, const struct nsmon_ns_set *ns)
+{
+	bool first = true;
+
+	line_text(line, ",\"ns\":{");
+	for (int type = 0; type < NSMON_NS_TYPES; type++) {
+		if (!ns->inum[type])
+			continue;
+		if (!first)
+			line_text(line, ",");
+		first = false;
+		line_json(line, ns_type_names[type], strlen(ns_type_names[type]));
+		line_text(line, ":{\"inum\":");
+		line_u64(line, ns->inum[type]);
+		if (ns->id[type])
+			member_u64(line, "ns_id", ns->id[type]);
+		line_text(line, "}");
+	}
+	line_text(line, "}");
+}
+
+static void proc_members(struct line *line, const struct event *event)
+{
+	ns_members(line, event->proc.ns);
+	if (event->proc.args)
+		args_member(line, event->proc.args, event->proc.args_len, event->proc.truncated);
+	if (event->proc.exe) {
+		line_text(line, ",\"exe\":");
+		line_json(line, event->proc.exe, event->proc.exe_len);
+	}
 }
 
 static void json_event(struct line *line, const struct run *run, const struct stamp *stamp,
@@ -105,8 +147,12 @@ static void json_event(struct line *line, const struct run *run, const struct st
 		member_u64(line, "ptid", event->fork.creator_tid);
 	else if (event->kind == NSMON_EXEC)
 		exec_members(line, event);
+	else if (event->kind == NSMON_PROC)
+		proc_members(line, event);
 	else
 		exit_members(line, event);
+	if (event->recovered)
+		member_true(line, "recovered");
 	end(line);
 }
 
@@ -119,13 +165,16 @@ static void json_ns(struct line *line, const struct run *run, const struct stamp
 	begin(line, stamp, "ns");
 	task_members(line, event->task, event->task->ppid);
 	member_string(line, "type", ns_type_names[type]);
-	member_string(line, "reason", reason_names[change->reason[type]]);
+	if (!event->recovered)
+		member_string(line, "reason", reason_names[change->reason[type]]);
 	member_u64(line, "old_inum", change->old.inum[type]);
 	member_u64(line, "inum", change->now.inum[type]);
 	if (change->old.id[type])
 		member_u64(line, "old_ns_id", change->old.id[type]);
 	if (change->now.id[type])
 		member_u64(line, "ns_id", change->now.id[type]);
+	if (event->recovered)
+		member_true(line, "recovered");
 	end(line);
 }
 
@@ -142,6 +191,15 @@ static void json_failed(struct line *line, const struct run *run, const struct s
 	if (error)
 		member_string(line, "error", error);
 	member_u64(line, "flags", event->failed->flags);
+	end(line);
+}
+
+static void json_ready(struct line *line, const struct run *run, const struct stamp *stamp,
+		       uint64_t tasks)
+{
+	(void)run;
+	begin(line, stamp, "ready");
+	member_u64(line, "tasks", tasks);
 	end(line);
 }
 
@@ -248,6 +306,8 @@ static void json_stop(struct line *line, const struct run *run, const struct sta
 	member_u64(line, "exec", totals->written[NSMON_EXEC]);
 	member_u64(line, "exit", totals->written[NSMON_EXIT]);
 	member_u64(line, "ns", totals->written[NSMON_NS]);
+	member_u64(line, "proc", totals->written[NSMON_PROC]);
+	member_u64(line, "recovered", totals->recovered);
 	member_u64(line, "lost", totals->lost);
 	if (totals->has_switches) {
 		member_u64(line, "switches", totals->switches);
@@ -261,6 +321,7 @@ const struct formatter json_formatter = {
 	.event = json_event,
 	.ns = json_ns,
 	.failed = json_failed,
+	.ready = json_ready,
 	.lost = json_lost,
 	.stop = json_stop,
 };

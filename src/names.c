@@ -6,7 +6,7 @@
 
 const char *const kind_names[NSMON_KINDS] = {
 	[NSMON_FORK] = "fork", [NSMON_EXEC] = "exec", [NSMON_EXIT] = "exit",
-	[NSMON_NS] = "ns",     [NSMON_LOST] = "lost",
+	[NSMON_NS] = "ns",     [NSMON_LOST] = "lost", [NSMON_PROC] = "proc",
 };
 
 const char *const ns_type_names[NSMON_NS_TYPES] = {

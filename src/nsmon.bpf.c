@@ -42,7 +42,14 @@ const volatile struct {
 	bool threads;
 	bool failed;
 	bool follow; /* only processes in the map `followed` */
+	__u32 self; /* nsmon's own process: COMMAND's creator */
 } filter;
+
+/*
+ * While a picture of the tasks is taken: each fork carries the child's
+ * namespaces, since its creator may be read before it or after it.
+ */
+volatile bool whole = true;
 
 /*
  * Processes that are followed: how many of their tasks live, or
@@ -476,7 +483,7 @@ static __always_inline struct nsmon_ns_change *fork_change(struct task_struct *c
 		wanted |= ~made;
 	change->wanted = wanted & filter.types;
 	change->changed = change->wanted & diff_ns_sets(&change->old, &change->now);
-	return change->changed || row != creator ? change : NULL;
+	return change->changed || row != creator || whole ? change : NULL;
 }
 
 static __always_inline void fill_fork(struct nsmon_fork *f, struct task_struct *child,
@@ -543,7 +550,7 @@ static __always_inline int handle_fork(struct task_struct *child, __u32 copy)
 
 	if (want_fork)
 		__sync_fetch_and_add(&cpu->seen[NSMON_FORK], 1);
-	if (wants(NSMON_NS) && (row != creator || may_differ(child, creator)))
+	if (wants(NSMON_NS) && (row != creator || whole || may_differ(child, creator)))
 		change = fork_change(child, creator, row, copy);
 	if (!change) {
 		if (!want_fork)
@@ -590,6 +597,7 @@ static __always_inline void report_exec(struct task_struct *task, __u32 old_tid,
 		return;
 	__sync_fetch_and_add(&cpu->seen[NSMON_EXEC], 1);
 	read_task(&r->task, task);
+	r->exec_id = BPF_CORE_READ(task, self_exec_id);
 	r->old_tid = old_tid;
 
 	len = bpf_probe_read_kernel_str(r->text, NSMON_TEXT_MAX, BPF_CORE_READ(bprm, filename));
@@ -785,5 +793,7 @@ static __always_inline int handle_exit(struct task_struct *task, bool group_dead
 	unfollow(&key, group_dead && !told);
 	return 0;
 }
+
+#include "snapshot.bpf.h"
 
 #include "programs.bpf.h"

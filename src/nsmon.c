@@ -20,6 +20,7 @@
 #include "preflight.h"
 #include "probe.h"
 #include "schema.h"
+#include "snapshot.h"
 #include "stream.h"
 #include "version.h"
 
@@ -45,6 +46,7 @@ struct nsmon {
 	struct probe *probe;
 	struct output *output;
 	struct stream stream;
+	struct snapshot snapshot;
 	struct run run;
 	struct command command;
 	int epoll_fd;
@@ -301,6 +303,7 @@ static int run_loop(struct nsmon *nsmon)
 	for (;;) {
 		bool last = stop_signal || nobody_is_left(nsmon);
 		int timeout_ms = batch_ms;
+		int due_ms;
 		int n;
 
 		if (reopen_wanted) {
@@ -312,8 +315,18 @@ static int run_loop(struct nsmon *nsmon)
 		if (quiet_ms)
 			probe_arm(nsmon->probe, NSMON_ARMED_ANY);
 		n = read_batch(nsmon);
-		if (n < 0 || last)
-			return n < 0 ? n : 0;
+		if (n < 0)
+			return n;
+		due_ms = snapshot_due_ms(&nsmon->snapshot);
+		if (due_ms == 0 || (last && nsmon->snapshot.loud)) {
+			int err = snapshot_repair(&nsmon->snapshot);
+
+			if (err || last)
+				return err;
+			due_ms = snapshot_due_ms(&nsmon->snapshot);
+		}
+		if (last)
+			return 0;
 		if (n > 0) {
 			quiet_ms = 0;
 			probe_arm(nsmon->probe, NSMON_ARMED_FULL);
@@ -329,6 +342,8 @@ static int run_loop(struct nsmon *nsmon)
 			else if (!is_following(nsmon))
 				timeout_ms = -1;
 		}
+		if (due_ms >= 0 && (timeout_ms < 0 || due_ms < timeout_ms))
+			timeout_ms = due_ms;
 		if (n < READ_MAX && !stop_signal && !reopen_wanted && !nobody_is_left(nsmon))
 			n = sleep_until_woken(nsmon, timeout_ms);
 		probe_arm(nsmon->probe, NSMON_ARMED_NO);
@@ -460,6 +475,8 @@ static int trace_events(struct nsmon *nsmon)
 {
 	int err = stream_start(&nsmon->stream);
 
+	if (!err)
+		err = snapshot_first(&nsmon->snapshot, nsmon->probe, &nsmon->stream, &stop_signal);
 	if (nsmon->options.pid_count) /* one may have ended before anything was attached */
 		probe_unfollow_ended(nsmon->probe, preflight_process_lives);
 	if (!err)
@@ -522,11 +539,14 @@ static int run_trace(struct nsmon *nsmon)
 	log_debug("start: version=%s backend=%s kernel=%s arch=%s host=%s", NSMON_VERSION,
 		  nsmon->run.backend, nsmon->kernel.uname.release, nsmon->kernel.uname.machine,
 		  nsmon->kernel.uname.nodename);
-	stream_init(&nsmon->stream, formatters[nsmon->options.output], &nsmon->run, nsmon->output,
-		    &stop_signal);
-	nsmon->stream.boot_offset_ns = probe_boot_offset_ns(nsmon->probe);
-	stream_begin_batch(&nsmon->stream);
+	err = stream_init(&nsmon->stream, formatters[nsmon->options.output], &nsmon->run,
+			  nsmon->output, &stop_signal, probe_boot_offset_ns(nsmon->probe));
+	if (err) {
+		log_error("cannot begin: %s", strerror(-err));
+		goto out;
+	}
 	status = trace_events(nsmon);
+	stream_free(&nsmon->stream);
 	close(nsmon->epoll_fd);
 out:
 	probe_close(nsmon->probe);

@@ -13,7 +13,7 @@
 #endif
 
 /* Grows when a struct below changes its meaning. */
-#define NSMON_LAYOUT 1
+#define NSMON_LAYOUT 2
 
 /* TASK_COMM_LEN of the kernel. */
 #define NSMON_COMM_LEN 16
@@ -30,10 +30,11 @@ enum nsmon_kind {
 	NSMON_EXIT = 3,
 	NSMON_NS = 4, /* namespaces changed, or an attempt failed */
 	NSMON_LOST = 5,
+	NSMON_PROC = 6, /* a task that the iterator met; never in the ring buffer */
 };
 
 /* Array size for "one counter of each kind"; index is enum nsmon_kind. */
-#define NSMON_KINDS 6
+#define NSMON_KINDS 7
 
 /* The order of the records of one change; as in /proc/PID/ns. */
 enum nsmon_ns_type {
@@ -87,6 +88,7 @@ struct nsmon_header {
 /* Numbers of tasks are those of nsmon's own pid namespace. */
 struct nsmon_task {
 	__u64 start_ns; /* start of the process, since boot */
+	__u64 thread_start_ns; /* of the task itself */
 	__u64 cgroup_id; /* of the cgroup v2 hierarchy */
 	__u32 pid;
 	__u32 tid;
@@ -128,6 +130,7 @@ struct nsmon_fork_ns {
 struct nsmon_exec {
 	struct nsmon_header header;
 	struct nsmon_task task;
+	__u64 exec_id; /* grows with each exec of the process and its ancestors */
 	__u32 old_tid; /* 0, or the thread that execed and became the leader */
 	__u16 filename_len; /* with its NUL */
 	__u16 args_len;
@@ -154,6 +157,25 @@ struct nsmon_failed {
 	__u64 flags; /* as the caller passed them */
 	__u32 error; /* errno, positive */
 	__u32 reason; /* enum nsmon_reason */
+};
+
+/* nsmon_proc.flags */
+enum nsmon_proc_flag {
+	NSMON_PROC_BUSY = 1, /* a record of its beginning or of a change may not be out yet */
+	NSMON_PROC_ENDING = 2, /* its exit record may be out or not */
+	NSMON_PROC_ENDED = 4, /* its exit record is out */
+	NSMON_PROC_PARTIAL = 8, /* its namespaces are gone, but for those that are not 0 */
+	NSMON_PROC_KERNEL = 16, /* a kernel thread: it has no arguments */
+};
+
+/* header.time is from before anything was read, header.seq and .cpu are 0. */
+struct nsmon_proc {
+	struct nsmon_header header;
+	struct nsmon_task task;
+	struct nsmon_ns_set ns;
+	__u64 exec_id; /* as nsmon_exec.exec_id; 0: it has not execed since its fork */
+	__u32 flags; /* enum nsmon_proc_flag */
+	__u32 zero;
 };
 
 /* Totals since the start, so that a lost or doubled one does no harm. */

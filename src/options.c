@@ -43,6 +43,7 @@ enum {
 	OPT_BACKEND,
 	OPT_BTF,
 	OPT_FAILED,
+	OPT_NO_SNAPSHOT,
 	OPT_SCHEMA,
 	OPT_USER,
 };
@@ -58,6 +59,9 @@ static const struct argp_option argp_options[] = {
 	  "Only these reasons of namespace changes, of clone,unshare,setns,exec,fork,kernel", 0 },
 	{ "pid", 'p', "PID", 0, "Only PID and its descendants from now on; may be given again", 0 },
 	{ "threads", 'T', NULL, 0, "Also fork and exit of threads", 0 },
+	{ "snapshot", 's', NULL, 0,
+	  "Begin with one proc record for each existing task; default with json", 0 },
+	{ "no-snapshot", OPT_NO_SNAPSHOT, NULL, 0, "Begin with the live stream", 0 },
 	{ "timestamps", 't', NULL, 0, "Put the time in front of each line of text", 0 },
 	{ "failed", OPT_FAILED, NULL, 0,
 	  "Also failed clone, unshare and setns attempts, with their errno", 0 },
@@ -234,6 +238,14 @@ static error_t parse_option(int key, char *arg, struct argp_state *state)
 	case 'T':
 		o->threads = true;
 		break;
+	case 's':
+		o->snapshot = true;
+		o->snapshot_given = true;
+		break;
+	case OPT_NO_SNAPSHOT:
+		o->snapshot = false;
+		o->snapshot_given = true;
+		break;
 	case 't':
 		o->timestamps = true;
 		break;
@@ -280,6 +292,8 @@ static error_t parse_option(int key, char *arg, struct argp_state *state)
 		parse_argument(state, o, arg);
 		break;
 	case ARGP_KEY_END:
+		if (!o->snapshot_given)
+			o->snapshot = o->output == OUTPUT_JSON;
 		if (state->quoted && !o->command)
 			argp_error(state, "'--' must be followed by a COMMAND");
 		if (o->command && o->mode != MODE_TRACE)

@@ -43,6 +43,8 @@ struct options {
 	bool threads;
 	bool timestamps;
 	bool failed;
+	bool snapshot; /* default: with json */
+	bool snapshot_given;
 	const char *write_path; /* NULL: standard output */
 	size_t buffer; /* bytes; 0: by the number of CPUs */
 	const char *btf; /* NULL: the running kernel's */

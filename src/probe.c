@@ -48,6 +48,7 @@ struct probe {
 	struct nsmon_bpf *skel;
 	struct ring_buffer *ring;
 	enum backend backend;
+	struct bpf_link *iterator; /* NULL: this kernel has none */
 	struct bpf_link *links[LINKS_MAX];
 	size_t link_count;
 	int64_t boot_offset_ns;
@@ -135,6 +136,7 @@ static void configure(struct nsmon_bpf *skel, const struct options *options,
 	rodata->filter.threads = options->threads;
 	rodata->filter.failed = options->failed;
 	rodata->filter.follow = follow;
+	rodata->filter.self = (__u32)getpid();
 	rodata->wakeup_bytes = buffer / 4 < WAKEUP_BYTES_MAX ? buffer / 4 : WAKEUP_BYTES_MAX;
 	bpf_map__set_max_entries(skel->maps.events, (__u32)buffer);
 	if (follow)
@@ -328,6 +330,8 @@ static int select_programs(struct nsmon_bpf *skel, struct hook *hooks, size_t *c
 	}
 	*count = kept;
 	bpf_program__set_autoload(skel->progs.read_view, true);
+	/* It belongs to a type of the running kernel's own BTF. */
+	bpf_program__set_autoload(skel->progs.snapshot, access(KERNEL_BTF_PATH, R_OK) == 0);
 	return 0;
 }
 
@@ -461,6 +465,12 @@ static int open_backend(struct probe *probe, const struct options *options,
 		ring_buffer__new(bpf_map__fd(probe->skel->maps.events), on_record, probe, NULL);
 	if (!probe->ring)
 		return refuse(refusal, -errno, "cannot map the ring buffer: %s", strerror(errno));
+	if (bpf_program__autoload(probe->skel->progs.snapshot)) {
+		probe->iterator = bpf_program__attach_iter(probe->skel->progs.snapshot, NULL);
+		if (!probe->iterator)
+			return refuse(refusal, -errno, "cannot attach a task iterator: %s",
+				      strerror(errno));
+	}
 	return attach(probe, hooks, count, refusal);
 }
 
@@ -541,6 +551,8 @@ void probe_detach(struct probe *probe)
 	for (size_t i = 0; i < probe->link_count; i++)
 		bpf_link__destroy(probe->links[i]);
 	probe->link_count = 0;
+	bpf_link__destroy(probe->iterator);
+	probe->iterator = NULL;
 	/* A program may still be running: this waits for an RCU grace period. */
 	syscall(SYS_membarrier, MEMBARRIER_CMD_GLOBAL, 0, 0);
 }
@@ -584,6 +596,23 @@ int probe_read(struct probe *probe, probe_record_fn function, void *context, int
 void probe_arm(struct probe *probe, enum nsmon_armed armed)
 {
 	__atomic_store_n(&probe->skel->bss->armed, armed, __ATOMIC_SEQ_CST);
+}
+
+bool probe_has_iterator(const struct probe *probe)
+{
+	return probe->iterator;
+}
+
+int probe_open_iterator(const struct probe *probe)
+{
+	int fd = bpf_iter_create(bpf_link__fd(probe->iterator));
+
+	return fd < 0 ? -errno : fd;
+}
+
+void probe_want_whole(struct probe *probe, bool whole)
+{
+	__atomic_store_n(&probe->skel->data->whole, whole, __ATOMIC_SEQ_CST);
 }
 
 void probe_expect_child(struct probe *probe, pid_t parent)

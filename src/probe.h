@@ -66,6 +66,18 @@ void probe_expect_child(struct probe *probe, pid_t parent);
  */
 void probe_unfollow_ended(struct probe *probe, bool (*lives)(pid_t pid));
 
+/* Does this kernel have task iterators, and are they attached? */
+bool probe_has_iterator(const struct probe *probe);
+
+/*
+ * A descriptor from which one struct nsmon_proc for each task can be read, to be
+ * closed by the caller; or a negative errno.
+ */
+int probe_open_iterator(const struct probe *probe);
+
+/* Is each fork record to carry the child's namespaces? Yes, to begin with. */
+void probe_want_whole(struct probe *probe, bool whole);
+
 /* How many of the followed processes live. */
 uint64_t probe_followed(const struct probe *probe);
 

@@ -21,28 +21,40 @@ static uint64_t clock_ns(clockid_t clock)
 	return (uint64_t)ts.tv_sec * NS_PER_S + (uint64_t)ts.tv_nsec;
 }
 
-/* As the records of the kernel tell it. */
-static uint64_t kernel_boot_ns(const struct stream *stream)
+uint64_t stream_now_ns(const struct stream *stream)
 {
 	return clock_ns(CLOCK_BOOTTIME) - (uint64_t)stream->boot_offset_ns;
 }
 
-void stream_init(struct stream *stream, const struct formatter *formatter, const struct run *run,
-		 struct output *output, const volatile sig_atomic_t *stop)
+static int64_t tell(void *context, const struct event *event, int type);
+
+int stream_init(struct stream *stream, const struct formatter *formatter, const struct run *run,
+		struct output *output, const volatile sig_atomic_t *stop, int64_t boot_offset_ns)
 {
-	*stream = (struct stream){
-		.formatter = formatter,
-		.run = run,
-		.output = output,
-		.stop = stop,
-		.retry = true,
-	};
+	memset(stream, 0, sizeof(*stream));
+	stream->formatter = formatter;
+	stream->run = run;
+	stream->output = output;
+	stream->stop = stop;
+	stream->boot_offset_ns = boot_offset_ns;
+	stream->retry = true;
+	stream->state = state_new(run->options, tell, stream);
+	if (!stream->state)
+		return -ENOMEM;
+	procfs_open(&stream->procfs, boot_offset_ns);
 	stream_begin_batch(stream);
+	return 0;
+}
+
+void stream_free(struct stream *stream)
+{
+	procfs_close(&stream->procfs);
+	state_free(stream->state);
 }
 
 void stream_begin_batch(struct stream *stream)
 {
-	stream->boot_to_real_ns = clock_ns(CLOCK_REALTIME) - kernel_boot_ns(stream);
+	stream->boot_to_real_ns = clock_ns(CLOCK_REALTIME) - stream_now_ns(stream);
 	stream->retry = true;
 }
 
@@ -50,8 +62,14 @@ void stream_begin_batch(struct stream *stream)
 static void take_dropped(struct stream *stream)
 {
 	uint64_t dropped[NSMON_KINDS] = { 0 };
+	uint64_t lines = output_take_dropped(stream->output, dropped);
 
-	stream->seq -= output_take_dropped(stream->output, dropped);
+	if (!lines)
+		return;
+	stream->seq -= lines;
+	state_undo(stream->state, stream->seq);
+	stream->repair_due = true;
+	stream->totals.written[NSMON_PROC] -= dropped[NSMON_PROC];
 	for (int i = NSMON_FORK; i <= NSMON_NS; i++) {
 		stream->totals.written[i] -= dropped[i];
 		stream->totals.lost += dropped[i];
@@ -85,6 +103,8 @@ int stream_flush(struct stream *stream)
 	if (output_is_failing(stream->output))
 		stream->retry = false;
 	take_dropped(stream);
+	if (!err && output_is_empty(stream->output))
+		state_settle(stream->state);
 	return err;
 }
 
@@ -95,6 +115,7 @@ static bool can_write(const struct stream *stream)
 
 static void count_unwritten(struct stream *stream, enum nsmon_kind kind)
 {
+	stream->repair_due = true;
 	if (kind < NSMON_FORK || kind > NSMON_NS)
 		return;
 	stream->totals.lost++;
@@ -127,7 +148,7 @@ static int put_start(struct stream *stream)
 	err = begin_line(stream, &line);
 	if (err || stream->gave_up)
 		return err;
-	stamp = next_stamp(stream, kernel_boot_ns(stream));
+	stamp = next_stamp(stream, stream_now_ns(stream));
 	stream->formatter->start(&line, stream->run, &stamp);
 	output_commit(stream->output, &line, 0);
 	err = stream_flush(stream);
@@ -150,12 +171,13 @@ static int tell_lost(struct stream *stream)
 	err = begin_line(stream, &line);
 	if (err || stream->gave_up)
 		return err;
-	stamp = next_stamp(stream, kernel_boot_ns(stream));
+	stamp = next_stamp(stream, stream_now_ns(stream));
 	memcpy(stream->told, stream->untold, sizeof(stream->told));
 	memset(stream->untold, 0, sizeof(stream->untold));
 	stream->formatter->lost(&line, stream->run, &stamp, stream->told);
 	output_commit(stream->output, &line, NSMON_LOST);
 	stream->totals.written[NSMON_LOST]++;
+	stream->repair_due = true;
 	return stream_flush(stream);
 }
 
@@ -175,43 +197,64 @@ static int begin_record(struct stream *stream, enum nsmon_kind kind, struct line
 	return 0;
 }
 
-static void end_record(struct stream *stream, const struct line *line, enum nsmon_kind kind)
+/* A program that runs already: what a reader is told of it is in /proc alone. */
+static void describe(struct stream *stream, struct event *event)
 {
+	struct procfs *procfs = &stream->procfs;
+	bool runs = event->kind == NSMON_EXEC || !(event->proc.flags & NSMON_PROC_KERNEL);
+
+	if (runs)
+		procfs_read(procfs, event->task->pid, event->task->start_ns);
+	if (event->kind == NSMON_EXEC) {
+		event->exec.filename = procfs->exe_len ? procfs->exe : NULL;
+		event->exec.filename_len = procfs->exe_len;
+		event->exec.args = procfs->args;
+		event->exec.args_len = procfs->args_len;
+		event->exec.truncated = procfs->truncated;
+	} else if (runs) {
+		event->proc.exe = procfs->exe_len ? procfs->exe : NULL;
+		event->proc.exe_len = procfs->exe_len;
+		event->proc.args = procfs->has_args ? procfs->args : NULL;
+		event->proc.args_len = procfs->args_len;
+		event->proc.truncated = procfs->truncated;
+	}
+}
+
+static void format(struct stream *stream, struct line *line, const struct event *event, int type)
+{
+	const struct formatter *formatter = stream->formatter;
+	const struct stamp stamp = next_stamp(stream, event->time);
+	struct event described;
+
+	if (type != STATE_EVENT) {
+		formatter->ns(line, stream->run, &stamp, event, (enum nsmon_ns_type)type);
+	} else if (event->failed) {
+		formatter->failed(line, stream->run, &stamp, event);
+	} else if (event->kind == NSMON_PROC || (event->kind == NSMON_EXEC && event->recovered)) {
+		described = *event;
+		describe(stream, &described);
+		formatter->event(line, stream->run, &stamp, &described);
+	} else {
+		formatter->event(line, stream->run, &stamp, event);
+	}
+}
+
+/* What the table tells: one record. */
+static int64_t tell(void *context, const struct event *event, int type)
+{
+	struct stream *stream = context;
+	enum nsmon_kind kind = type == STATE_EVENT ? event->kind : NSMON_NS;
+	struct line line;
+	bool ready;
+	int err = begin_record(stream, kind, &line, &ready);
+
+	if (err || !ready)
+		return err;
+	format(stream, &line, event, type);
 	stream->totals.written[kind]++;
-	output_commit(stream->output, line, kind);
-}
-
-static int put_event(struct stream *stream, const struct event *event)
-{
-	struct stamp stamp;
-	struct line line;
-	bool ready;
-	int err = begin_record(stream, event->kind, &line, &ready);
-
-	if (err || !ready)
-		return err;
-	stamp = next_stamp(stream, event->time);
-	if (event->failed)
-		stream->formatter->failed(&line, stream->run, &stamp, event);
-	else
-		stream->formatter->event(&line, stream->run, &stamp, event);
-	end_record(stream, &line, event->kind);
-	return 0;
-}
-
-static int put_ns(struct stream *stream, const struct event *event, enum nsmon_ns_type type)
-{
-	struct stamp stamp;
-	struct line line;
-	bool ready;
-	int err = begin_record(stream, NSMON_NS, &line, &ready);
-
-	if (err || !ready)
-		return err;
-	stamp = next_stamp(stream, event->time);
-	stream->formatter->ns(&line, stream->run, &stamp, event, type);
-	end_record(stream, &line, NSMON_NS);
-	return 0;
+	stream->totals.recovered += event->recovered;
+	output_commit(stream->output, &line, kind);
+	return (int64_t)stream->seq;
 }
 
 int stream_kernel_lost(struct stream *stream, const uint64_t lost[NSMON_KINDS])
@@ -237,6 +280,7 @@ static bool is_line_of_its_own(const struct event *event)
 	case NSMON_NS:
 		return event->failed;
 	case NSMON_LOST:
+	case NSMON_PROC:
 		break;
 	}
 	return false;
@@ -245,7 +289,6 @@ static bool is_line_of_its_own(const struct event *event)
 int stream_record(struct stream *stream, const void *data, size_t size)
 {
 	struct event event;
-	int err = 0;
 
 	if (event_decode(&event, data, size)) {
 		if (!stream->invalid++)
@@ -258,22 +301,60 @@ int stream_record(struct stream *stream, const void *data, size_t size)
 		memcpy(lost, event.lost->lost, sizeof(lost));
 		return stream_kernel_lost(stream, lost);
 	}
-	if (is_line_of_its_own(&event)) {
+	/* What the kernel counted; what the table makes of it may be more or less. */
+	if (is_line_of_its_own(&event))
 		stream->delivered[event.kind]++;
-		err = put_event(stream, &event);
-	}
-	if (!event.change)
+	if (event.change)
+		stream->delivered[NSMON_NS] += (uint64_t)__builtin_popcount(event.change->changed);
+	return state_event(stream->state, &event);
+}
+
+int stream_ready(struct stream *stream)
+{
+	uint64_t tasks = state_tasks(stream->state);
+	struct stamp stamp;
+	struct line line;
+	int err = 0;
+
+	log_debug("ready: tasks=%llu", (unsigned long long)tasks);
+	if (!stream->formatter->ready)
+		return stream_flush(stream);
+	err = tell_lost(stream);
+	if (err || !can_write(stream))
 		return err;
-	/* What the kernel counted; what the row makes of it may be more or less. */
-	stream->delivered[NSMON_NS] += (uint64_t)__builtin_popcount(event.change->changed);
-	if (stream->run->options->reasons ==
-	    REASONS_ALL) /* else a row is not known from what is told */
-		rows_fit(&stream->rows, &event);
-	for (int type = 0; !err && type < NSMON_NS_TYPES; type++)
-		if (event.change->changed & (1U << type))
-			err = put_ns(stream, &event, (enum nsmon_ns_type)type);
-	rows_told(&stream->rows, &event);
-	return err;
+	err = begin_line(stream, &line);
+	if (err || stream->gave_up)
+		return err;
+	stamp = next_stamp(stream, stream_now_ns(stream));
+	stream->formatter->ready(&line, stream->run, &stamp, tasks);
+	output_commit(stream->output, &line, 0);
+	return stream_flush(stream);
+}
+
+int stream_seed(struct stream *stream, const struct event *proc)
+{
+	return state_seed(stream->state, proc, stream->run->options->snapshot);
+}
+
+int stream_seeded(struct stream *stream, uint64_t begin_ns)
+{
+	state_seeded(stream->state, begin_ns, stream_now_ns(stream));
+	return stream->run->options->snapshot ? stream_ready(stream) : 0;
+}
+
+int stream_pass_task(struct stream *stream, const struct event *proc)
+{
+	return state_pass_task(stream->state, proc);
+}
+
+bool stream_take_repair(struct stream *stream)
+{
+	bool due = stream->repair_due && can_write(stream) && lost_count(stream->untold) == 0;
+
+	if (due)
+		stream->repair_due = false;
+	due |= state_take_doubt(stream->state);
+	return due && state_can_repair(stream->state);
 }
 
 int stream_start(struct stream *stream)
@@ -292,7 +373,7 @@ int stream_stop(struct stream *stream)
 		err = begin_line(stream, &line);
 		if (err || stream->gave_up)
 			return err;
-		stamp = next_stamp(stream, kernel_boot_ns(stream));
+		stamp = next_stamp(stream, stream_now_ns(stream));
 		stream->formatter->stop(&line, stream->run, &stamp, &stream->totals);
 		output_commit(stream->output, &line, 0);
 	}

@@ -7,14 +7,16 @@
 
 #include "format.h"
 #include "output.h"
-#include "rows.h"
+#include "procfs.h"
+#include "state.h"
 
 struct stream {
 	const struct formatter *formatter;
 	const struct run *run;
 	struct output *output;
 	const volatile sig_atomic_t *stop; /* a signal asked to end */
-	struct rows rows;
+	struct state *state;
+	struct procfs procfs;
 	struct totals totals;
 	uint64_t seq;
 	int64_t boot_offset_ns; /* of our CLOCK_BOOTTIME; 0 but in a time namespace */
@@ -24,14 +26,23 @@ struct stream {
 	uint64_t delivered[NSMON_KINDS]; /* records of output that the kernel delivered */
 	uint64_t invalid; /* records that could not be decoded */
 	uint64_t told[NSMON_KINDS]; /* by the last lost record */
+	bool repair_due; /* a reader's table is not known to be right */
 	bool start_due; /* the start record is still to be written */
 	bool gave_up; /* the reader of the output does not read */
 	bool retry; /* one more attempt to write, where writing fails */
 };
 
-/* The stream borrows all of them. */
-void stream_init(struct stream *stream, const struct formatter *formatter, const struct run *run,
-		 struct output *output, const volatile sig_atomic_t *stop);
+/*
+ * The stream borrows all of them. boot_offset_ns: what CLOCK_BOOTTIME shows here
+ * beyond the kernel's own. Returns 0, then to be freed with stream_free(), or -ENOMEM.
+ */
+int stream_init(struct stream *stream, const struct formatter *formatter, const struct run *run,
+		struct output *output, const volatile sig_atomic_t *stop, int64_t boot_offset_ns);
+
+void stream_free(struct stream *stream);
+
+/* Nanoseconds since boot, as the kernel's records tell them. */
+uint64_t stream_now_ns(const struct stream *stream);
 
 /*
  * The functions below return 0, or -EPIPE when the reader of the output is
@@ -48,6 +59,22 @@ int stream_record(struct stream *stream, const void *data, size_t size);
 
 /* Totals of what the kernel lost; what is new becomes a lost record. */
 int stream_kernel_lost(struct stream *stream, const uint64_t lost[NSMON_KINDS]);
+
+/*
+ * The first picture: a task of it, and its end, which began at begin_ns; the
+ * ready record follows where the tasks were told.
+ */
+int stream_seed(struct stream *stream, const struct event *proc);
+int stream_seeded(struct stream *stream, uint64_t begin_ns);
+
+/* A task of a later picture. */
+int stream_pass_task(struct stream *stream, const struct event *proc);
+
+/* The ready record: all that was found out is told. */
+int stream_ready(struct stream *stream);
+
+/* Is a picture needed, since something was lost? Asking answers it. */
+bool stream_take_repair(struct stream *stream);
 
 int stream_flush(struct stream *stream);
 

@@ -68,6 +68,7 @@ static __always_inline __u32 task_vpid(struct task_struct *task)
 static __always_inline void read_task(struct nsmon_task *out, struct task_struct *task)
 {
 	out->start_ns = BPF_CORE_READ(task, group_leader, start_boottime);
+	out->thread_start_ns = BPF_CORE_READ(task, start_boottime);
 	out->cgroup_id = BPF_CORE_READ(task, cgroups, dfl_cgrp, kn, id);
 	out->pid = task_tgid(task);
 	out->tid = task_tid(task);

@@ -28,10 +28,10 @@ static void comm(struct line *line, const struct nsmon_task *task)
 		line_text(line, "\"");
 }
 
-/* SGR colours: fork green, exec cyan, exit red, ns yellow, lost bold red. */
+/* SGR colours: fork green, exec cyan, exit red, ns yellow, lost bold red, proc blue. */
 static const char *const colours[NSMON_KINDS] = {
 	[NSMON_FORK] = "\033[32m", [NSMON_EXEC] = "\033[36m",	[NSMON_EXIT] = "\033[31m",
-	[NSMON_NS] = "\033[33m",   [NSMON_LOST] = "\033[1;31m",
+	[NSMON_NS] = "\033[33m",   [NSMON_LOST] = "\033[1;31m", [NSMON_PROC] = "\033[34m",
 };
 
 static void begin(struct line *line, const struct run *run, const struct stamp *stamp,
@@ -67,24 +67,28 @@ static void text_fork(struct line *line, const struct event *event)
 		number(line, " ptid=", event->fork.creator_tid);
 }
 
-static void text_exec(struct line *line, const struct event *event)
+static void args_field(struct line *line, const char *args, size_t args_len, bool truncated)
 {
-	const char *at = event->exec.args;
-	const char *end = at + event->exec.args_len;
+	const char *end = args + args_len;
 	const char *arg;
 	size_t len;
 
-	ids(line, event->task);
-	comm(line, event->task);
 	line_text(line, " args=\"");
-	for (bool first = true; (arg = event_next_arg(&at, end, &len)); first = false) {
+	for (bool first = true; (arg = event_next_arg(&args, end, &len)); first = false) {
 		if (!first)
 			line_text(line, " ");
 		line_escaped(line, arg, len);
 	}
 	line_text(line, "\"");
-	if (event->exec.truncated)
+	if (truncated)
 		line_text(line, " args_truncated");
+}
+
+static void text_exec(struct line *line, const struct event *event)
+{
+	ids(line, event->task);
+	comm(line, event->task);
+	args_field(line, event->exec.args, event->exec.args_len, event->exec.truncated);
 	if (event->exec.old_tid)
 		number(line, " old_tid=", event->exec.old_tid);
 }
@@ -95,6 +99,8 @@ static void text_exit(struct line *line, const struct event *event)
 
 	ids(line, event->task);
 	comm(line, event->task);
+	if (event->recovered) /* nobody knows how */
+		return;
 	if (WIFSIGNALED(status)) {
 		number(line, " signal=", (uint64_t)WTERMSIG(status));
 		if (WCOREDUMP(status))
@@ -102,6 +108,31 @@ static void text_exit(struct line *line, const struct event *event)
 	} else {
 		number(line, " code=", (uint64_t)WEXITSTATUS(status));
 	}
+}
+
+static void text_proc(struct line *line, const struct event *event)
+{
+	const struct nsmon_ns_set *ns = event->proc.ns;
+
+	ids(line, event->task);
+	number(line, " ppid=", event->task->ppid);
+	comm(line, event->task);
+	for (int type = 0; type < NSMON_NS_TYPES; type++) {
+		if (!ns->inum[type])
+			continue;
+		line_text(line, " ");
+		line_string(line, ns_type_names[type]);
+		number(line, "=", ns->inum[type]);
+	}
+	if (event->proc.args)
+		args_field(line, event->proc.args, event->proc.args_len, event->proc.truncated);
+}
+
+static void end(struct line *line, const struct event *event)
+{
+	if (event->recovered)
+		line_text(line, " recovered");
+	line_text(line, "\n");
 }
 
 static void text_event(struct line *line, const struct run *run, const struct stamp *stamp,
@@ -112,9 +143,11 @@ static void text_event(struct line *line, const struct run *run, const struct st
 		text_fork(line, event);
 	else if (event->kind == NSMON_EXEC)
 		text_exec(line, event);
+	else if (event->kind == NSMON_PROC)
+		text_proc(line, event);
 	else
 		text_exit(line, event);
-	line_text(line, "\n");
+	end(line, event);
 }
 
 static void text_ns(struct line *line, const struct run *run, const struct stamp *stamp,
@@ -126,12 +159,14 @@ static void text_ns(struct line *line, const struct run *run, const struct stamp
 	ids(line, event->task);
 	line_text(line, " type=");
 	line_string(line, ns_type_names[type]);
-	line_text(line, " reason=");
-	line_string(line, reason_names[change->reason[type]]);
+	if (!event->recovered) {
+		line_text(line, " reason=");
+		line_string(line, reason_names[change->reason[type]]);
+	}
 	number(line, " old_inum=", change->old.inum[type]);
 	number(line, " inum=", change->now.inum[type]);
 	comm(line, event->task);
-	line_text(line, "\n");
+	end(line, event);
 }
 
 static void text_failed(struct line *line, const struct run *run, const struct stamp *stamp,
@@ -165,7 +200,7 @@ static void text_lost(struct line *line, const struct run *run, const struct sta
 	line_text(line, "\n");
 }
 
-/* start and stop are no lines of text: with --verbose they are diagnostics. */
+/* start, ready and stop are no lines of text: with --verbose they are diagnostics. */
 const struct formatter text_formatter = {
 	.event = text_event,
 	.ns = text_ns,

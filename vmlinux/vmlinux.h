@@ -165,6 +165,8 @@ struct mm_struct {
 };
 
 struct task_struct {
+	unsigned int flags;
+	int exit_state;
 	int exit_code;
 	int pid;
 	int tgid;
@@ -183,6 +185,17 @@ struct task_struct {
 
 struct linux_binprm {
 	const char *filename;
+};
+
+struct seq_file;
+
+struct bpf_iter_meta {
+	struct seq_file *seq;
+};
+
+struct bpf_iter__task {
+	struct bpf_iter_meta *meta;
+	struct task_struct *task;
 };
 
 /* Opaque here: its members are the architecture's, see src/compat.bpf.h. */

@@ -1,0 +1,226 @@
+// SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause
+/* Runs the task iterator and hands what it finds to the stream. */
+#include "snapshot.h"
+
+#include <errno.h>
+#include <string.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "log.h"
+
+#define NS_PER_MS 1000000ULL
+#define NS_PER_S 1000000000ULL
+
+/* What the kernel collects for one read(2): PAGE_SIZE << 3 (kernel/bpf/bpf_iter.c). */
+#define CHUNK ((size_t)65536)
+
+/* A task that changes all the time is left for the next repair. */
+#define PASSES_MAX 8
+
+/* Repairs take at most a tenth of the time, and come five times a second at most. */
+#define PAUSE_NS (200 * NS_PER_MS)
+#define PAUSE_FACTOR 10
+
+/* What was inside a system call when nsmon attached shows afterwards. */
+#define LOOKS 2
+static const uint64_t look_ns[LOOKS] = { 10 * NS_PER_S, NS_PER_S };
+
+/* Records between two chunks: a storm may fill the ring buffer as fast as it is read. */
+#define DRAIN_MAX 262144
+#define DRAIN_STEP 16384
+
+/* A record that is being written on another CPU is there after this time. */
+#define SETTLE_US 200
+
+static uint64_t now_ns(void)
+{
+	struct timespec ts;
+
+	clock_gettime(CLOCK_MONOTONIC, &ts);
+	return (uint64_t)ts.tv_sec * NS_PER_S + (uint64_t)ts.tv_nsec;
+}
+
+static int on_record(void *context, void *data, size_t size)
+{
+	return stream_record(context, data, size);
+}
+
+/* Returns 1 where the ring buffer was seen empty, 0 where not, or a negative errno. */
+static int drain(struct snapshot *snapshot)
+{
+	for (int read = 0; read < DRAIN_MAX; read += DRAIN_STEP) {
+		int n = probe_read(snapshot->probe, on_record, snapshot->stream, DRAIN_STEP);
+
+		if (n < DRAIN_STEP)
+			return n < 0 ? n : 1;
+	}
+	return 0;
+}
+
+typedef int (*row_fn)(struct stream *stream, const struct event *proc);
+
+static int hand_over(struct snapshot *snapshot, const char *data, size_t len, row_fn row)
+{
+	int err = 0;
+
+	for (size_t at = 0; !err && at < len; at += sizeof(struct nsmon_proc)) {
+		struct event event;
+
+		if (event_decode(&event, data + at, len - at) == 0)
+			err = row(snapshot->stream, &event);
+	}
+	return err;
+}
+
+/*
+ * One run of the iterator. between is called for each chunk before its rows are
+ * handed over. Returns 0; a negative errno of the output; or -ENODATA where the
+ * iterator could not be read to its end.
+ */
+static int run(struct snapshot *snapshot, row_fn row, int (*between)(struct snapshot *))
+{
+	static char buffer[CHUNK] __attribute__((aligned(8)));
+	int fd = probe_open_iterator(snapshot->probe);
+	size_t len = 0;
+	int err = 0;
+
+	if (fd < 0)
+		return -ENODATA;
+	while (!err) {
+		ssize_t n = read(fd, buffer + len, sizeof(buffer) - len);
+		size_t whole;
+
+		if (n < 0 && (errno == EAGAIN || errno == EINTR))
+			continue; /* many tasks that were of no interest; a signal */
+		if (n < 0) {
+			log_debug("the task iterator cannot be read: %s", strerror(errno));
+			err = -ENODATA;
+		}
+		if (n <= 0)
+			break;
+		len += (size_t)n;
+		whole = len - len % sizeof(struct nsmon_proc);
+		if (between) {
+			err = between(snapshot);
+			err = err < 0 ? err : 0;
+		}
+		if (!err)
+			err = hand_over(snapshot, buffer, whole, row);
+		len -= whole;
+		memmove(buffer, buffer + whole, len);
+	}
+	close(fd);
+	return err;
+}
+
+static void want(struct snapshot *snapshot, uint64_t at_ns)
+{
+	if (!snapshot->due_ns || at_ns < snapshot->due_ns)
+		snapshot->due_ns = at_ns;
+}
+
+int snapshot_first(struct snapshot *snapshot, struct probe *probe, struct stream *stream,
+		   const volatile sig_atomic_t *stop)
+{
+	uint64_t begin = stream_now_ns(stream);
+	int err;
+
+	*snapshot = (struct snapshot){ .probe = probe, .stream = stream, .stop = stop };
+	err = probe_has_iterator(probe) ? run(snapshot, stream_seed, NULL) : -ENODATA;
+	snapshot->works = err != -ENODATA;
+	if (!snapshot->works) {
+		log_error("this kernel gives no picture of the tasks that exist (BPF task "
+			  "iterators need its own BTF): the stream begins without one, and what is "
+			  "lost is counted, but not found again");
+		return 0;
+	}
+	if (err)
+		return err;
+	err = stream_seeded(stream, begin);
+	probe_want_whole(probe, false);
+	snapshot->looks = LOOKS;
+	want(snapshot, now_ns() + look_ns[snapshot->looks - 1]);
+	return err;
+}
+
+int snapshot_due_ms(struct snapshot *snapshot)
+{
+	uint64_t now;
+
+	if (!snapshot->works)
+		return -1;
+	if (stream_take_repair(snapshot->stream)) {
+		snapshot->loud = true;
+		want(snapshot, 1);
+	}
+	if (!snapshot->due_ns)
+		return -1;
+	now = now_ns();
+	if (snapshot->due_ns < snapshot->earliest_ns)
+		snapshot->due_ns = snapshot->earliest_ns;
+	return snapshot->due_ns <= now ? 0 : (int)((snapshot->due_ns - now) / NS_PER_MS) + 1;
+}
+
+/* Returns 1 where another pass is wanted, 0, or a negative errno. */
+static int run_pass(struct snapshot *snapshot, bool quiet)
+{
+	struct stream *stream = snapshot->stream;
+	int drained, err;
+
+	stream_begin_batch(stream);
+	state_begin_pass(stream->state, stream_now_ns(stream), quiet);
+	err = run(snapshot, stream_pass_task, drain);
+	if (err)
+		return err;
+	drained = drain(snapshot);
+	if (drained > 0) {
+		usleep(SETTLE_US);
+		drained = drain(snapshot);
+	}
+	if (drained < 0)
+		return drained;
+	if (!drained) /* what ended may be among what was not read yet */
+		return 1;
+	err = state_end_pass(stream->state);
+	return err ? err : state_unsure(stream->state) != 0;
+}
+
+int snapshot_repair(struct snapshot *snapshot)
+{
+	struct stream *stream = snapshot->stream;
+	uint64_t begin = now_ns();
+	bool loud = snapshot->loud;
+	uint64_t before = stream->totals.recovered;
+	unsigned int passes = 0;
+	int more = 1;
+
+	if (!loud && snapshot->looks)
+		snapshot->looks--;
+	snapshot->loud = false;
+	snapshot->due_ns = 0;
+	probe_want_whole(snapshot->probe, true);
+	for (; more > 0 && passes < PASSES_MAX && (!*snapshot->stop || !passes); passes++)
+		more = run_pass(snapshot, !loud || passes > 0);
+	probe_want_whole(snapshot->probe, false);
+	state_end_repair(stream->state);
+	snapshot->earliest_ns = now_ns() + PAUSE_NS;
+	if ((now_ns() - begin) * PAUSE_FACTOR > PAUSE_NS)
+		snapshot->earliest_ns = now_ns() + (now_ns() - begin) * PAUSE_FACTOR;
+	if (more == -ENODATA) {
+		snapshot->loud = loud;
+		want(snapshot, now_ns() + NS_PER_S);
+		return stream_flush(stream);
+	}
+	if (more < 0)
+		return more;
+	log_debug("a picture of %zu tasks in %u passes, %llu us", state_tasks(stream->state),
+		  passes, (unsigned long long)(now_ns() - begin) / 1000);
+	if (more)
+		want(snapshot, now_ns() + NS_PER_S);
+	else if (snapshot->looks)
+		want(snapshot, now_ns() + look_ns[snapshot->looks - 1]);
+	if (loud || stream->totals.recovered != before)
+		return stream_ready(stream);
+	return stream_flush(stream);
+}

@@ -1,0 +1,1028 @@
+// SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause
+/* The reader's table. Must not know how a record is written, nor where rows come from. */
+#include "state.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+/* Without memory for its table a task is told, but not known. */
+#define HASH_NONFATAL_OOM 1
+#define uthash_nonfatal_oom(element) ((element)->lacks_memory = true)
+#include <uthash.h>
+
+/* Lines that the output may hold back: 64 KiB of the shortest ones. */
+#define UNDO_MAX 4096
+
+/* Rows and sets are taken from blocks of this many, and go back to a list. */
+#define BLOCK 256
+
+/* CPUs' clocks may differ by this much. */
+#define CLOCK_MARGIN_NS 10000
+
+/* What tells pictures from each other; 0: never seen in one. */
+typedef uint32_t generation_t;
+
+/* A set of namespaces; tasks of one container share it. */
+struct set {
+	struct nsmon_ns_set ns;
+	size_t users;
+	struct set *next_free;
+	bool lacks_memory;
+	UT_hash_handle hh;
+};
+
+enum row_kind {
+	ROW_TOLD = 0,
+	ROW_ENDING = 1, /* met by the first picture, never told: its exit is not told either */
+	ROW_ENDED = 2, /* told to have ended; kept until the picture that may show it is over */
+};
+
+struct row_data {
+	struct nsmon_task task; /* as last told or read; its tid is the key */
+	struct set *set; /* NULL: nobody was told */
+	uint64_t exec_id; /* of the last exec that was told */
+	uint64_t exec_seen; /* by the last picture, and not told */
+	uint64_t event_ns; /* time of the newest event */
+	uint64_t read_ns; /* time of the newest picture */
+	generation_t generation;
+	uint8_t kind; /* enum row_kind */
+};
+
+struct row {
+	struct row_data data;
+	struct row *next_free;
+	bool lacks_memory;
+	UT_hash_handle hh;
+};
+
+/* What a row was before a record was told of it. */
+struct undo {
+	uint64_t seq;
+	uint32_t tid;
+	bool existed;
+	struct row_data data;
+};
+
+struct block {
+	struct block *next;
+	union {
+		struct row rows[BLOCK];
+		struct set sets[BLOCK];
+	};
+};
+
+struct state {
+	const struct options *options;
+	state_tell_fn tell;
+	void *context;
+	struct row *rows;
+	struct set *sets;
+	struct row *free_rows;
+	struct set *free_sets;
+	struct block *blocks;
+	size_t untold; /* rows that are not ROW_TOLD */
+	size_t threads_told; /* by the last picture, without -T */
+	bool tracks; /* forks and exits are told: rows come and go */
+	bool fits; /* every change of a namespace is told */
+	bool complete; /* the first picture was seen */
+	bool repairing;
+	bool quiet;
+	bool doubt;
+	uint64_t picture_begin_ns;
+	uint64_t picture_end_ns;
+	uint64_t pass_begin_ns;
+	generation_t generation;
+	size_t unsure;
+	struct undo undo[UNDO_MAX];
+	size_t undo_first;
+	size_t undo_count;
+};
+
+/* ---- memory ---- */
+
+static struct block *add_block(struct state *state)
+{
+	struct block *block = calloc(1, sizeof(*block));
+
+	if (block) {
+		block->next = state->blocks;
+		state->blocks = block;
+	}
+	return block;
+}
+
+static struct row *new_row(struct state *state)
+{
+	struct block *block = state->free_rows ? NULL : add_block(state);
+	struct row *row;
+
+	for (size_t i = 0; block && i < BLOCK; i++) {
+		block->rows[i].next_free = state->free_rows;
+		state->free_rows = &block->rows[i];
+	}
+	row = state->free_rows;
+	if (row) {
+		state->free_rows = row->next_free;
+		memset(row, 0, sizeof(*row));
+	}
+	return row;
+}
+
+static void free_row(struct state *state, struct row *row)
+{
+	row->next_free = state->free_rows;
+	state->free_rows = row;
+}
+
+static struct set *new_set(struct state *state)
+{
+	struct block *block = state->free_sets ? NULL : add_block(state);
+	struct set *set;
+
+	for (size_t i = 0; block && i < BLOCK; i++) {
+		block->sets[i].next_free = state->free_sets;
+		state->free_sets = &block->sets[i];
+	}
+	set = state->free_sets;
+	if (set) {
+		state->free_sets = set->next_free;
+		memset(set, 0, sizeof(*set));
+	}
+	return set;
+}
+
+static struct set *share(struct set *set)
+{
+	if (set)
+		set->users++;
+	return set;
+}
+
+static void release(struct state *state, struct set *set)
+{
+	if (!set || --set->users)
+		return;
+	HASH_DEL(state->sets, set);
+	set->next_free = state->free_sets;
+	state->free_sets = set;
+}
+
+/* The one set that is equal; NULL where there is no memory. */
+static struct set *intern(struct state *state, const struct nsmon_ns_set *ns)
+{
+	struct set *set;
+
+	HASH_FIND(hh, state->sets, ns, sizeof(*ns), set);
+	if (set)
+		return share(set);
+	set = new_set(state);
+	if (!set)
+		return NULL;
+	set->ns = *ns;
+	set->users = 1;
+	HASH_ADD(hh, state->sets, ns, sizeof(set->ns), set);
+	if (set->lacks_memory) {
+		set->next_free = state->free_sets;
+		state->free_sets = set;
+		return NULL;
+	}
+	return set;
+}
+
+/* ---- rows ---- */
+
+static struct row *find(const struct state *state, uint32_t tid)
+{
+	struct row *row;
+
+	HASH_FIND(hh, state->rows, &tid, sizeof(tid), row);
+	return row;
+}
+
+static bool is_same_task(const struct row *row, const struct nsmon_task *task)
+{
+	return row->data.task.thread_start_ns == task->thread_start_ns;
+}
+
+static struct row *add(struct state *state, const struct row_data *data)
+{
+	struct row *row = new_row(state);
+
+	if (!row)
+		return NULL;
+	row->data = *data;
+	HASH_ADD(hh, state->rows, data.task.tid, sizeof(row->data.task.tid), row);
+	if (row->lacks_memory) {
+		free_row(state, row);
+		return NULL;
+	}
+	share(row->data.set);
+	state->untold += row->data.kind != ROW_TOLD;
+	return row;
+}
+
+static void set_kind(struct state *state, struct row *row, enum row_kind kind)
+{
+	state->untold -= row->data.kind != ROW_TOLD;
+	state->untold += kind != ROW_TOLD;
+	row->data.kind = (uint8_t)kind;
+}
+
+static void drop(struct state *state, struct row *row)
+{
+	state->untold -= row->data.kind != ROW_TOLD;
+	HASH_DEL(state->rows, row);
+	release(state, row->data.set);
+	free_row(state, row);
+}
+
+static void set_namespaces(struct state *state, struct row *row, const struct nsmon_ns_set *ns)
+{
+	struct set *set = intern(state, ns);
+
+	release(state, row->data.set);
+	row->data.set = set;
+}
+
+/* Does a reader have a row for it? Without -T only for main threads. */
+static bool has_row(const struct state *state, const struct nsmon_task *task)
+{
+	return state->options->threads || task->tid == task->pid;
+}
+
+static bool wants(const struct state *state, enum nsmon_kind kind)
+{
+	return state->options->events & (1U << kind);
+}
+
+/* ---- what to take back when the output drops it ---- */
+
+static struct undo *undo_at(struct state *state, size_t i)
+{
+	return &state->undo[(state->undo_first + i) % UNDO_MAX];
+}
+
+/* Before a row is changed by the record of this number; row is NULL before it is added. */
+static void remember(struct state *state, int64_t seq, uint32_t tid, const struct row *row)
+{
+	struct undo *undo;
+
+	if (state->undo_count == UNDO_MAX) {
+		undo = undo_at(state, 0);
+		if (undo->existed)
+			release(state, undo->data.set);
+		state->undo_first = (state->undo_first + 1) % UNDO_MAX;
+		state->undo_count--;
+	}
+	undo = undo_at(state, state->undo_count++);
+	undo->seq = (uint64_t)seq;
+	undo->tid = tid;
+	undo->existed = row != NULL;
+	if (!row)
+		return;
+	undo->data = row->data;
+	share(undo->data.set);
+}
+
+void state_settle(struct state *state)
+{
+	for (size_t i = 0; i < state->undo_count; i++)
+		if (undo_at(state, i)->existed)
+			release(state, undo_at(state, i)->data.set);
+	state->undo_count = 0;
+}
+
+void state_undo(struct state *state, uint64_t last)
+{
+	while (state->undo_count) {
+		struct undo *undo = undo_at(state, state->undo_count - 1);
+		struct row *row;
+
+		if (undo->seq <= last)
+			return;
+		state->undo_count--;
+		row = find(state, undo->tid);
+		if (row)
+			drop(state, row);
+		if (!undo->existed)
+			continue;
+		add(state, &undo->data);
+		release(state, undo->data.set);
+	}
+}
+
+/* ---- records ---- */
+
+static bool differ(const struct nsmon_ns_set *a, const struct nsmon_ns_set *b, int type)
+{
+	return a->inum[type] != b->inum[type] || a->id[type] != b->id[type];
+}
+
+static void copy_type(struct nsmon_ns_set *to, const struct nsmon_ns_set *from, int type)
+{
+	to->inum[type] = from->inum[type];
+	to->id[type] = from->id[type];
+}
+
+static int64_t tell_type(struct state *state, const struct event *event, int type)
+{
+	return state->tell(state->context, event, type);
+}
+
+/* A type that is not what it was told to be, from one set to the other. */
+static int64_t tell_recovered_type(struct state *state, const struct event *event, int type,
+				   const struct nsmon_ns_set *from, const struct nsmon_ns_set *to)
+{
+	struct nsmon_ns_change change = { .old = *from, .now = *to, .changed = 1U << type };
+	struct event found = {
+		.kind = NSMON_NS,
+		.time = event->time,
+		.task = event->task,
+		.change = &change,
+		.recovered = true,
+	};
+
+	return state->tell(state->context, &found, type);
+}
+
+/* Tells a row as a whole, where nothing is known that it could differ from. */
+static int tell_whole(struct state *state, struct row *row, const struct event *event,
+		      const struct nsmon_ns_set *ns, uint64_t exec_id, uint32_t flags)
+{
+	struct event found = {
+		.kind = NSMON_PROC,
+		.time = event->time,
+		.task = event->task,
+		.recovered = true,
+		.proc = { .ns = ns, .exec_id = exec_id, .flags = flags },
+	};
+	int64_t seq = state->tell(state->context, &found, STATE_EVENT);
+
+	if (seq <= 0)
+		return (int)seq;
+	remember(state, seq, row->data.task.tid, row);
+	set_namespaces(state, row, ns);
+	row->data.exec_id = exec_id;
+	return 0;
+}
+
+/* A task that ended without being told to. */
+static int tell_end(struct state *state, struct row *row, uint64_t time)
+{
+	const struct nsmon_task task = row->data.task;
+	struct event found = { .kind = NSMON_EXIT, .time = time, .task = &task, .recovered = true };
+	int64_t seq;
+
+	if (row->data.kind != ROW_TOLD) {
+		drop(state, row);
+		return 0;
+	}
+	seq = state->tell(state->context, &found, STATE_EVENT);
+	if (seq <= 0)
+		return (int)seq;
+	remember(state, seq, task.tid, row);
+	drop(state, row);
+	return 0;
+}
+
+/* A row for a task that was not told of: *row, or NULL where it could not be told. */
+static int introduce(struct state *state, const struct event *event, struct row **row)
+{
+	const struct nsmon_task *task = event->task;
+	uint32_t creator = task->tid == task->pid ? task->ppid : task->pid;
+	struct row *parent = find(state, creator);
+	struct event found = {
+		.kind = NSMON_FORK,
+		.time = event->time,
+		.task = task,
+		.recovered = true,
+		.fork = { .told = true, .creator_pid = creator, .creator_tid = creator },
+	};
+	struct row_data data = {
+		.task = *task,
+		.set = parent && parent->data.kind != ROW_ENDING ? parent->data.set : NULL,
+		.generation = state->generation,
+	};
+	int64_t seq;
+
+	*row = NULL;
+	state->doubt = true;
+	seq = state->tell(state->context, &found, STATE_EVENT);
+	if (seq <= 0)
+		return (int)seq;
+	remember(state, seq, task->tid, NULL);
+	*row = add(state, &data);
+	return 0;
+}
+
+/* Of a task that is not in the first picture, from before it was complete: it has ended by then. */
+static bool is_before_picture(const struct state *state, const struct event *event)
+{
+	return state->complete && state->tracks && event->time <= state->picture_end_ns;
+}
+
+/* Has the newest picture of this task shown it already? */
+static bool is_in_picture(const struct row *row, const struct event *event)
+{
+	return event->time + CLOCK_MARGIN_NS < row->data.read_ns;
+}
+
+static void touch(struct row *row, const struct event *event)
+{
+	row->data.task = *event->task;
+	if (event->time > row->data.event_ns)
+		row->data.event_ns = event->time;
+}
+
+/*
+ * The row of an event's task, with which the event is to be told: *row, which is
+ * NULL where none is kept. Returns 1 to tell it, 0 not to, or a negative errno.
+ */
+static int find_told(struct state *state, const struct event *event, struct row **row)
+{
+	struct row *found = find(state, event->task->tid);
+	int err;
+
+	*row = NULL;
+	if (found && !is_same_task(found, event->task)) {
+		err = tell_end(state, found, event->time); /* its number is another task's now */
+		if (err)
+			return err;
+		found = NULL;
+	}
+	if (found && found->data.kind != ROW_TOLD)
+		return 0;
+	if (!found && state->complete) {
+		if (is_before_picture(state, event))
+			return 0;
+		if (state->tracks) {
+			err = introduce(state, event, &found);
+			if (err)
+				return err;
+		}
+	}
+	*row = found;
+	return 1;
+}
+
+/* ---- events ---- */
+
+/* All types that changed, as the kernel has it. */
+static int tell_changes(struct state *state, const struct event *event, uint32_t types,
+			struct row *row)
+{
+	const struct nsmon_ns_change *change = event->change;
+	struct nsmon_ns_set ns = { 0 };
+	int64_t seq, last = 0;
+
+	if (row && row->data.set)
+		ns = row->data.set->ns;
+	for (int type = 0; type < NSMON_NS_TYPES; type++) {
+		if (!(types & (1U << type)))
+			continue;
+		seq = tell_type(state, event, type);
+		if (seq < 0)
+			return (int)seq;
+		if (seq == 0)
+			continue;
+		copy_type(&ns, &change->now, type);
+		last = seq;
+	}
+	if (!last || !row)
+		return 0;
+	remember(state, last, row->data.task.tid, row);
+	if (row->data.set)
+		set_namespaces(state, row, &ns);
+	return 0;
+}
+
+static uint32_t differences(const struct nsmon_ns_set *a, const struct nsmon_ns_set *b)
+{
+	uint32_t bits = 0;
+
+	for (int type = 0; type < NSMON_NS_TYPES; type++)
+		bits |= (uint32_t)differ(a, b, type) << type;
+	return bits;
+}
+
+/* The row that a child's begins as. */
+static struct row *find_creator(const struct state *state, const struct event *event)
+{
+	struct row *row = find(state, state->options->threads ? event->fork.creator_tid
+							      : event->fork.creator_pid);
+
+	if (!row || row->data.kind == ROW_ENDING ||
+	    row->data.task.start_ns != event->fork.creator_start_ns)
+		return NULL;
+	return row;
+}
+
+static int handle_fork(struct state *state, const struct event *event)
+{
+	const bool with_row = state->tracks && event->fork.told && has_row(state, event->task);
+	struct row *row = has_row(state, event->task) ? find(state, event->task->tid) : NULL;
+	struct row_data data = { .task = *event->task, .event_ns = event->time };
+	struct row *creator;
+	uint32_t types;
+	int64_t seq;
+	int err;
+
+	if (row && is_same_task(row, event->task))
+		return 0; /* the picture has it */
+	if (row) {
+		err = tell_end(state, row, event->time);
+		if (err)
+			return err;
+	}
+	creator = find_creator(state, event);
+	if (!creator && is_before_picture(state, event))
+		return 0; /* both have ended before it was complete, or the child is in it */
+	row = NULL;
+	if (event->fork.told) {
+		seq = state->tell(state->context, event, STATE_EVENT);
+		if (seq <= 0)
+			return (int)seq;
+		data.set = creator ? creator->data.set : NULL;
+		if (with_row) {
+			state->doubt |= state->complete && !data.set;
+			remember(state, seq, event->task->tid, NULL);
+			row = add(state, &data);
+		}
+	}
+	if (!event->change)
+		return 0;
+	types = event->change->changed;
+	if (row && row->data.set && state->fits)
+		types = differences(&row->data.set->ns, &event->change->now) &
+			event->change->wanted;
+	err = tell_changes(state, event, types, row);
+	if (!err && row && !row->data.set && state->fits && state->complete)
+		err = tell_whole(state, row, event, &event->change->now, 0, 0);
+	return err;
+}
+
+/*
+ * The change of a task whose row is known. What the row has and the kernel does
+ * not is told first, as found out: a record before this one was lost.
+ */
+static int tell_fitting(struct state *state, const struct event *event, struct row *row)
+{
+	const struct nsmon_ns_change *change = event->change;
+	const struct nsmon_ns_set before = row->data.set->ns;
+	struct nsmon_ns_set ns = before;
+	int64_t seq = 0, last = 0;
+
+	for (int type = 0; type < NSMON_NS_TYPES; type++) {
+		const struct nsmon_ns_set *is =
+			change->changed & (1U << type) ? &change->old : &change->now;
+
+		if (!(change->wanted & (1U << type))) {
+			copy_type(&ns, &change->now, type);
+			continue;
+		}
+		if (!differ(&before, &change->now, type))
+			continue;
+		if (differ(&before, is, type)) {
+			seq = tell_recovered_type(state, event, type, &before, is);
+			if (seq < 0)
+				return (int)seq;
+			last = seq ? seq : last;
+		}
+		if (is == &change->old)
+			seq = tell_type(state, event, type);
+		if (seq < 0)
+			return (int)seq;
+		if (seq == 0)
+			continue;
+		last = seq;
+		copy_type(&ns, &change->now, type);
+	}
+	if (last)
+		remember(state, last, row->data.task.tid, row);
+	set_namespaces(state, row, &ns);
+	return 0;
+}
+
+static bool is_exec_of_thread(const struct event *event)
+{
+	for (int type = 0; type < NSMON_NS_TYPES; type++)
+		if (event->change->changed & (1U << type) &&
+		    event->change->reason[type] == NSMON_REASON_EXEC)
+			return true;
+	return false;
+}
+
+static int handle_ns(struct state *state, const struct event *event)
+{
+	struct row *row;
+	int told, err;
+
+	if (event->failed) {
+		int64_t seq = state->tell(state->context, event, STATE_EVENT);
+
+		return seq < 0 ? (int)seq : 0;
+	}
+	if (!has_row(state, event->task)) {
+		if (state->complete && event->time < state->picture_begin_ns)
+			return 0;
+		return tell_changes(state, event, event->change->changed, NULL);
+	}
+	told = find_told(state, event, &row);
+	if (told <= 0)
+		return told;
+	if (row && is_in_picture(row, event))
+		return 0;
+	if (!row || !state->fits || !row->data.set) {
+		err = tell_changes(state, event, event->change->changed, row);
+		if (!err && row && state->fits && state->complete)
+			err = tell_whole(state, row, event, &event->change->now, row->data.exec_id,
+					 0);
+	} else if (state->options->threads && is_exec_of_thread(event)) {
+		/* From the main thread's row to that of the thread, which took its place. */
+		err = tell_changes(state, event, event->change->changed, row);
+	} else {
+		err = tell_fitting(state, event, row);
+	}
+	if (row)
+		touch(row, event);
+	return err;
+}
+
+/*
+ * With -T the thread that execs takes its row along to the process's number. What
+ * the main thread's row was has ended before.
+ */
+static struct row *rename_row(struct state *state, int64_t seq, struct row *thread, uint32_t tid)
+{
+	struct row *leader = find(state, tid);
+	struct row_data data = thread->data;
+
+	data.task.tid = tid;
+	share(data.set);
+	remember(state, seq, thread->data.task.tid, thread);
+	drop(state, thread);
+	remember(state, seq, tid, leader);
+	if (leader)
+		drop(state, leader);
+	thread = add(state, &data);
+	release(state, data.set);
+	return thread;
+}
+
+/* With -T: the row of the thread that execed, under its own number until now. */
+static struct row *find_execed(const struct state *state, const struct event *event)
+{
+	struct row *row = state->options->threads && event->exec.old_tid
+				  ? find(state, event->exec.old_tid)
+				  : NULL;
+
+	return row && row->data.task.pid == event->task->pid && row->data.kind == ROW_TOLD ? row
+											   : NULL;
+}
+
+static bool is_partial(const struct row *row)
+{
+	return !row->data.set || !row->data.set->ns.inum[NSMON_NS_MNT];
+}
+
+static int handle_exec(struct state *state, const struct event *event)
+{
+	struct row *thread = find_execed(state, event);
+	struct row *row = thread;
+	int told = thread ? 1 : find_told(state, event, &row);
+	int64_t seq;
+
+	if (told <= 0)
+		return told;
+	if (row && (is_in_picture(row, event) || row->data.exec_id == event->exec.exec_id))
+		return 0;
+	seq = state->tell(state->context, event, STATE_EVENT);
+	if (seq <= 0 || !row)
+		return seq < 0 ? (int)seq : 0;
+	if (thread)
+		row = rename_row(state, seq, thread, event->task->tid);
+	else
+		remember(state, seq, row->data.task.tid, row);
+	if (!row)
+		return 0;
+	row->data.exec_id = event->exec.exec_id;
+	touch(row, event);
+	if (is_partial(row)) /* its main thread had ended before it was seen */
+		state->doubt = true;
+	return 0;
+}
+
+static int handle_exit(struct state *state, const struct event *event)
+{
+	struct row *row;
+	int64_t seq;
+	int told = find_told(state, event, &row);
+
+	if (told <= 0) {
+		row = told == 0 ? find(state, event->task->tid) : NULL;
+		if (row && row->data.kind == ROW_ENDING)
+			drop(state, row);
+		return told;
+	}
+	seq = state->tell(state->context, event, STATE_EVENT);
+	if (seq <= 0 || !row)
+		return seq < 0 ? (int)seq : 0;
+	remember(state, seq, row->data.task.tid, row);
+	touch(row, event);
+	if (state->repairing)
+		set_kind(state, row, ROW_ENDED);
+	else
+		drop(state, row);
+	return 0;
+}
+
+/* Without forks and exits rows would grow old: they serve only what the picture has told. */
+static void forget_picture(struct state *state)
+{
+	struct row *row, *next;
+
+	HASH_ITER(hh, state->rows, row, next)
+	drop(state, row);
+	state->complete = false;
+}
+
+int state_event(struct state *state, const struct event *event)
+{
+	if (state->complete && !state->tracks && event->time > state->picture_end_ns)
+		forget_picture(state);
+	switch (event->kind) {
+	case NSMON_FORK:
+		return handle_fork(state, event);
+	case NSMON_EXEC:
+		return handle_exec(state, event);
+	case NSMON_EXIT:
+		return handle_exit(state, event);
+	case NSMON_NS:
+		return handle_ns(state, event);
+	case NSMON_LOST:
+	case NSMON_PROC:
+		break;
+	}
+	return 0;
+}
+
+/* ---- the first picture ---- */
+
+int state_seed(struct state *state, const struct event *proc, bool tell)
+{
+	struct row_data data = {
+		.task = *proc->task,
+		.exec_id = proc->proc.exec_id,
+		.read_ns = proc->time,
+	};
+	struct row *row;
+	int64_t seq = 0;
+
+	if (proc->proc.flags & (NSMON_PROC_ENDING | NSMON_PROC_ENDED)) {
+		data.kind = ROW_ENDING;
+	} else if (tell) {
+		seq = state->tell(state->context, proc, STATE_EVENT);
+		if (seq <= 0)
+			return (int)seq;
+	}
+	if (!has_row(state, proc->task)) {
+		state->threads_told += data.kind == ROW_TOLD;
+		return 0;
+	}
+	if (data.kind == ROW_TOLD)
+		data.set = intern(state, proc->proc.ns);
+	row = find(state, proc->task->tid);
+	if (row)
+		drop(state, row);
+	if (seq)
+		remember(state, seq, proc->task->tid, NULL);
+	add(state, &data);
+	release(state, data.set);
+	return 0;
+}
+
+void state_seeded(struct state *state, uint64_t begin_ns, uint64_t end_ns)
+{
+	state->picture_begin_ns = begin_ns;
+	state->picture_end_ns = end_ns;
+	state->complete = true;
+}
+
+/* ---- later pictures ---- */
+
+void state_begin_pass(struct state *state, uint64_t now_ns, bool quiet)
+{
+	if (!quiet)
+		state->threads_told = 0;
+	state->generation++;
+	state->pass_begin_ns = now_ns;
+	state->repairing = true;
+	state->quiet = quiet;
+	state->unsure = 0;
+}
+
+static bool is_missing(const struct nsmon_ns_set *told, const struct nsmon_ns_set *found)
+{
+	for (int type = 0; type < NSMON_NS_TYPES; type++)
+		if (!told->inum[type] && found->inum[type])
+			return true;
+	return false;
+}
+
+static int compare_namespaces(struct state *state, struct row *row, const struct event *proc)
+{
+	const struct nsmon_ns_set *found = proc->proc.ns;
+	struct nsmon_ns_set ns;
+	uint32_t types;
+	int64_t last = 0;
+
+	if (!state->fits || !wants(state, NSMON_NS) || proc->proc.flags & NSMON_PROC_PARTIAL)
+		return 0;
+	if (!row->data.set || is_missing(&row->data.set->ns, found))
+		return tell_whole(state, row, proc, found, row->data.exec_id, proc->proc.flags);
+	ns = row->data.set->ns;
+	types = differences(&ns, found);
+	if (!types)
+		return 0;
+	for (int type = 0; type < NSMON_NS_TYPES; type++) {
+		int64_t seq = 0;
+
+		if (types & state->options->types & (1U << type)) {
+			seq = tell_recovered_type(state, proc, type, &row->data.set->ns, found);
+			if (seq < 0)
+				return (int)seq;
+			if (seq == 0)
+				continue;
+			last = seq;
+		}
+		copy_type(&ns, found, type);
+	}
+	if (last)
+		remember(state, last, row->data.task.tid, row);
+	set_namespaces(state, row, &ns);
+	return 0;
+}
+
+/* Only what two pictures have seen: a program shows its new id before its record is out. */
+static int compare_program(struct state *state, struct row *row, const struct event *proc)
+{
+	struct event found = {
+		.kind = NSMON_EXEC,
+		.time = proc->time,
+		.task = proc->task,
+		.recovered = true,
+		.exec = { .exec_id = proc->proc.exec_id },
+	};
+	int64_t seq;
+
+	if (!wants(state, NSMON_EXEC) || !proc->proc.exec_id ||
+	    proc->proc.exec_id == row->data.exec_id)
+		return 0;
+	if (row->data.exec_seen != proc->proc.exec_id) {
+		row->data.exec_seen = proc->proc.exec_id;
+		state->unsure++;
+		return 0;
+	}
+	seq = state->tell(state->context, &found, STATE_EVENT);
+	if (seq <= 0)
+		return (int)seq;
+	remember(state, seq, row->data.task.tid, row);
+	row->data.exec_id = proc->proc.exec_id;
+	return 0;
+}
+
+int state_pass_task(struct state *state, const struct event *proc)
+{
+	const uint32_t flags = proc->proc.flags;
+	struct row *row;
+	int err;
+
+	if (!has_row(state, proc->task)) {
+		int64_t seq = 0;
+
+		if (!state->quiet && state->fits && wants(state, NSMON_NS) &&
+		    !(flags & (NSMON_PROC_PARTIAL | NSMON_PROC_ENDING))) {
+			struct event found = *proc;
+
+			found.recovered = true;
+			seq = state->tell(state->context, &found, STATE_EVENT);
+			state->threads_told += seq > 0;
+		}
+		return seq < 0 ? (int)seq : 0;
+	}
+	row = find(state, proc->task->tid);
+	if (row && !is_same_task(row, proc->task)) {
+		err = tell_end(state, row, proc->time);
+		if (err)
+			return err;
+		row = NULL;
+	}
+	if (flags & NSMON_PROC_ENDED || (row && row->data.kind != ROW_TOLD))
+		return 0; /* without its generation: state_end_pass() tells what is to be told */
+	if (row)
+		row->data.generation = state->generation;
+	if (flags & NSMON_PROC_ENDING) {
+		state->unsure += row != NULL;
+		return 0;
+	}
+	if (flags & NSMON_PROC_BUSY || (row && row->data.event_ns >= proc->time)) {
+		state->unsure++;
+		return 0;
+	}
+	if (!row) {
+		err = introduce(state, proc, &row);
+		if (err || !row)
+			return err;
+	}
+	err = compare_namespaces(state, row, proc);
+	if (!err)
+		err = compare_program(state, row, proc);
+	row->data.task = *proc->task;
+	row->data.read_ns = proc->time;
+	return err;
+}
+
+int state_end_pass(struct state *state)
+{
+	struct row *row, *next;
+	int err = 0;
+
+	HASH_ITER(hh, state->rows, row, next)
+	{
+		if (row->data.generation == state->generation ||
+		    row->data.event_ns >= state->pass_begin_ns ||
+		    row->data.read_ns >= state->pass_begin_ns)
+			continue;
+		err = tell_end(state, row, state->pass_begin_ns);
+		if (err)
+			break;
+	}
+	return err;
+}
+
+size_t state_unsure(const struct state *state)
+{
+	return state->unsure;
+}
+
+void state_end_repair(struct state *state)
+{
+	struct row *row, *next;
+
+	HASH_ITER(hh, state->rows, row, next)
+	{
+		if (row->data.kind == ROW_ENDED)
+			drop(state, row);
+	}
+	state->repairing = false;
+}
+
+bool state_take_doubt(struct state *state)
+{
+	bool doubt = state->doubt;
+
+	state->doubt = false;
+	return doubt && state_can_repair(state);
+}
+
+bool state_can_repair(const struct state *state)
+{
+	return state->complete && state->tracks;
+}
+
+size_t state_tasks(const struct state *state)
+{
+	return HASH_COUNT(state->rows) - state->untold + state->threads_told;
+}
+
+/* ---- */
+
+struct state *state_new(const struct options *options, state_tell_fn tell, void *context)
+{
+	struct state *state = calloc(1, sizeof(*state));
+
+	if (!state)
+		return NULL;
+	state->options = options;
+	state->tell = tell;
+	state->context = context;
+	state->tracks = wants(state, NSMON_FORK) && wants(state, NSMON_EXIT);
+	state->fits = state->tracks && options->reasons == REASONS_ALL;
+	return state;
+}
+
+void state_free(struct state *state)
+{
+	if (!state)
+		return;
+	HASH_CLEAR(hh, state->rows);
+	HASH_CLEAR(hh, state->sets);
+	while (state->blocks) {
+		struct block *next = state->blocks->next;
+
+		free(state->blocks);
+		state->blocks = next;
+	}
+	free(state);
+}
