@@ -458,7 +458,8 @@ static __always_inline void read_row(struct nsmon_ns_set *set, struct task_struc
 /* What is to be told of a child's namespaces, with the reason of each; or NULL. */
 static __always_inline struct nsmon_ns_change *fork_change(struct task_struct *child,
 							   struct task_struct *creator,
-							   struct task_struct *row, __u32 copy)
+							   struct task_struct *row, __u32 copy,
+							   bool full)
 {
 	struct nsmon_ns_change *change;
 	__u32 made, wanted = 0;
@@ -483,7 +484,7 @@ static __always_inline struct nsmon_ns_change *fork_change(struct task_struct *c
 		wanted |= ~made;
 	change->wanted = wanted & filter.types;
 	change->changed = change->wanted & diff_ns_sets(&change->old, &change->now);
-	return change->changed || row != creator || whole ? change : NULL;
+	return change->changed || row != creator || full ? change : NULL;
 }
 
 static __always_inline void fill_fork(struct nsmon_fork *f, struct task_struct *child,
@@ -535,7 +536,7 @@ static __always_inline int handle_fork(struct task_struct *child, __u32 copy)
 	struct nsmon_counters *cpu;
 	struct nsmon_fork_ns *r;
 	struct nsmon_fork *f;
-	bool want_fork;
+	bool want_fork, full;
 	__u16 flags;
 	__u32 n;
 
@@ -550,8 +551,10 @@ static __always_inline int handle_fork(struct task_struct *child, __u32 copy)
 
 	if (want_fork)
 		__sync_fetch_and_add(&cpu->seen[NSMON_FORK], 1);
-	if (wants(NSMON_NS) && (row != creator || whole || may_differ(child, creator)))
-		change = fork_change(child, creator, row, copy);
+	/* From outside the view nobody has a row that it could differ from. */
+	full = whole || !task_tgid(creator);
+	if (wants(NSMON_NS) && (row != creator || full || may_differ(child, creator)))
+		change = fork_change(child, creator, row, copy, full);
 	if (!change) {
 		if (!want_fork)
 			return 0;

@@ -402,6 +402,7 @@ static int introduce(struct state *state, const struct event *event, struct row 
 	struct row_data data = {
 		.task = *task,
 		.set = parent && parent->data.kind != ROW_ENDING ? parent->data.set : NULL,
+		.read_ns = event->time,
 		.generation = state->generation,
 	};
 	int64_t seq;
@@ -528,9 +529,11 @@ static int handle_fork(struct state *state, const struct event *event)
 	int64_t seq;
 	int err;
 
-	if (row && is_same_task(row, event->task))
-		return 0; /* the picture has it */
-	if (row) {
+	if (row && is_same_task(row, event->task) && row->data.read_ns)
+		return 0; /* a picture has it */
+	if (row && is_same_task(row, event->task)) {
+		drop(state, row);
+	} else if (row) {
 		err = tell_end(state, row, event->time);
 		if (err)
 			return err;
@@ -695,7 +698,8 @@ static int handle_exec(struct state *state, const struct event *event)
 
 	if (told <= 0)
 		return told;
-	if (row && (is_in_picture(row, event) || row->data.exec_id == event->exec.exec_id))
+	if (row && row->data.read_ns &&
+	    (is_in_picture(row, event) || row->data.exec_id == event->exec.exec_id))
 		return 0;
 	seq = state->tell(state->context, event, STATE_EVENT);
 	if (seq <= 0 || !row)

@@ -48,8 +48,11 @@ int stream_init(struct stream *stream, const struct formatter *formatter, const 
 
 void stream_free(struct stream *stream)
 {
+	if (!stream->state)
+		return;
 	procfs_close(&stream->procfs);
 	state_free(stream->state);
+	stream->state = NULL;
 }
 
 void stream_begin_batch(struct stream *stream)

@@ -39,6 +39,7 @@ struct stream {
 int stream_init(struct stream *stream, const struct formatter *formatter, const struct run *run,
 		struct output *output, const volatile sig_atomic_t *stop, int64_t boot_offset_ns);
 
+/* Does nothing where it is freed already, or all zero. */
 void stream_free(struct stream *stream);
 
 /* Nanoseconds since boot, as the kernel's records tell them. */

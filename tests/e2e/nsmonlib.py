@@ -389,7 +389,10 @@ def parse_text(data):
 
 
 def nsmon_argv(*options, command=None):
+    """Without the picture of all tasks, unless it is asked for: most tests look at a stream from its first event on."""
     argv = [NSMON, f"--backend={BACKEND}", *map(str, options)]
+    if not {"-s", "--snapshot"} & set(argv):
+        argv.append("--no-snapshot")
     if command is not None:
         argv += ["--", *map(str, command)]
     return argv

@@ -417,8 +417,9 @@ int main(int argc, char **argv)
 	}
 	if (output_open(&output, NULL))
 		return 1;
-	stream_init(&stream, strcmp(argv[1], "json") ? &text_formatter : &json_formatter, &run,
-		    output, &stop);
+	if (stream_init(&stream, strcmp(argv[1], "json") ? &text_formatter : &json_formatter, &run,
+			output, &stop, 0))
+		return 1;
 	while (!err && fgets(line, sizeof(line), stdin)) {
 		line_number++;
 		split(line);
@@ -427,6 +428,7 @@ int main(int argc, char **argv)
 	}
 	if (!err)
 		err = stream_flush(&stream);
+	stream_free(&stream);
 	output_close(output);
 	return err ? 1 : 0;
 }

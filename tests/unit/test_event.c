@@ -62,16 +62,17 @@ static void test_layout_is_what_the_kernel_side_writes(void **state)
 	(void)state;
 	/* The reader and the writer may be built by different compilers. */
 	assert_int_equal(sizeof(struct nsmon_header), 32);
-	assert_int_equal(sizeof(struct nsmon_task), 56);
-	assert_int_equal(sizeof(struct nsmon_fork), 32 + 56 + 16);
-	assert_int_equal(sizeof(struct nsmon_exec), 32 + 56 + 8);
-	assert_int_equal(sizeof(struct nsmon_exit), 32 + 56 + 16);
-	assert_int_equal(sizeof(struct nsmon_failed), 32 + 56 + 16);
+	assert_int_equal(sizeof(struct nsmon_task), 64);
+	assert_int_equal(sizeof(struct nsmon_fork), 32 + 64 + 16);
+	assert_int_equal(sizeof(struct nsmon_exec), 32 + 64 + 16);
+	assert_int_equal(sizeof(struct nsmon_exit), 32 + 64 + 16);
+	assert_int_equal(sizeof(struct nsmon_failed), 32 + 64 + 16);
 	assert_int_equal(sizeof(struct nsmon_ns_set), 10 * 8 + 10 * 4);
 	assert_int_equal(sizeof(struct nsmon_ns_change), 2 * 120 + 16);
-	assert_int_equal(sizeof(struct nsmon_ns), 32 + 56 + 256);
-	assert_int_equal(sizeof(struct nsmon_fork_ns), 104 + 256);
-	assert_int_equal(sizeof(struct nsmon_lost), 32 + 48);
+	assert_int_equal(sizeof(struct nsmon_ns), 32 + 64 + 256);
+	assert_int_equal(sizeof(struct nsmon_fork_ns), 112 + 256);
+	assert_int_equal(sizeof(struct nsmon_lost), 32 + 56);
+	assert_int_equal(sizeof(struct nsmon_proc), 32 + 64 + 120 + 16);
 }
 
 static void test_fork(void **state)

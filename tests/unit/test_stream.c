@@ -60,6 +60,7 @@ static int tear_down(void **state)
 {
 	(void)state;
 	capture_end(NULL);
+	stream_free(&stream);
 	limit_file_size(RLIM_INFINITY);
 	output_close(output);
 	output = NULL;
@@ -70,7 +71,8 @@ static int tear_down(void **state)
 static void open_stream(const char *name)
 {
 	assert_int_equal(output_open(&output, name), 0);
-	stream_init(&stream, &json_formatter, &run, output, &stop);
+	stream_free(&stream);
+	assert_int_equal(stream_init(&stream, &json_formatter, &run, output, &stop, 0), 0);
 }
 
 /* Gives the record to the stream from memory of its own size. */
@@ -645,7 +647,7 @@ static int end_with_a_stuck_reader(enum last_words how, size_t records, bool int
 	if (fd < 0 || output_open(&output, path))
 		return 90;
 	fcntl(fd, F_SETPIPE_SZ, 4096);
-	stream_init(&stream, &json_formatter, &run, output, &stop);
+	stream_init(&stream, &json_formatter, &run, output, &stop, 0);
 	stop = 1;
 	sigaction(SIGALRM, &action, NULL);
 	if (interrupted) /* as by the alarm that nsmon sets, or the end of COMMAND */
