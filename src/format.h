@@ -23,8 +23,8 @@ struct stamp {
 };
 
 struct totals {
-	uint64_t written[NSMON_KINDS];
-	uint64_t recovered; /* of these */
+	uint64_t written
+		[NSMON_KINDS]; /* NSMON_PROC: what pictures have shown, recovered records too */
 	uint64_t lost;
 	bool has_switches;
 	uint64_t switches; /* of nsproxy, seen by the net under the handlers */

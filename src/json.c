@@ -307,7 +307,6 @@ static void json_stop(struct line *line, const struct run *run, const struct sta
 	member_u64(line, "exit", totals->written[NSMON_EXIT]);
 	member_u64(line, "ns", totals->written[NSMON_NS]);
 	member_u64(line, "proc", totals->written[NSMON_PROC]);
-	member_u64(line, "recovered", totals->recovered);
 	member_u64(line, "lost", totals->lost);
 	if (totals->has_switches) {
 		member_u64(line, "switches", totals->switches);

@@ -191,7 +191,7 @@ int snapshot_repair(struct snapshot *snapshot)
 	struct stream *stream = snapshot->stream;
 	uint64_t begin = now_ns();
 	bool loud = snapshot->loud;
-	uint64_t before = stream->totals.recovered;
+	uint64_t before = stream->totals.written[NSMON_PROC];
 	unsigned int passes = 0;
 	int more = 1;
 
@@ -220,7 +220,7 @@ int snapshot_repair(struct snapshot *snapshot)
 		want(snapshot, now_ns() + NS_PER_S);
 	else if (snapshot->looks)
 		want(snapshot, now_ns() + look_ns[snapshot->looks - 1]);
-	if (loud || stream->totals.recovered != before)
+	if (loud || stream->totals.written[NSMON_PROC] != before)
 		return stream_ready(stream);
 	return stream_flush(stream);
 }

@@ -507,6 +507,15 @@ static uint32_t differences(const struct nsmon_ns_set *a, const struct nsmon_ns_
 	return bits;
 }
 
+/* A row that was read when its main thread had left its namespaces lacks some. */
+static bool is_missing(const struct nsmon_ns_set *told, const struct nsmon_ns_set *found)
+{
+	for (int type = 0; type < NSMON_NS_TYPES; type++)
+		if (!told->inum[type] && found->inum[type])
+			return true;
+	return false;
+}
+
 /* The row that a child's begins as. */
 static struct row *find_creator(const struct state *state, const struct event *event)
 {
@@ -527,6 +536,7 @@ static int handle_fork(struct state *state, const struct event *event)
 	struct row *creator;
 	uint32_t types;
 	int64_t seq;
+	bool known;
 	int err;
 
 	if (row && is_same_task(row, event->task) && row->data.read_ns)
@@ -556,11 +566,12 @@ static int handle_fork(struct state *state, const struct event *event)
 	if (!event->change)
 		return 0;
 	types = event->change->changed;
-	if (row && row->data.set && state->fits)
+	known = row && row->data.set && !is_missing(&row->data.set->ns, &event->change->now);
+	if (known && state->fits)
 		types = differences(&row->data.set->ns, &event->change->now) &
 			event->change->wanted;
 	err = tell_changes(state, event, types, row);
-	if (!err && row && !row->data.set && state->fits && state->complete)
+	if (!err && row && !known && state->fits && state->complete)
 		err = tell_whole(state, row, event, &event->change->now, 0, 0);
 	return err;
 }
@@ -824,14 +835,6 @@ void state_begin_pass(struct state *state, uint64_t now_ns, bool quiet)
 	state->repairing = true;
 	state->quiet = quiet;
 	state->unsure = 0;
-}
-
-static bool is_missing(const struct nsmon_ns_set *told, const struct nsmon_ns_set *found)
-{
-	for (int type = 0; type < NSMON_NS_TYPES; type++)
-		if (!told->inum[type] && found->inum[type])
-			return true;
-	return false;
 }
 
 static int compare_namespaces(struct state *state, struct row *row, const struct event *proc)

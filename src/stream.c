@@ -246,7 +246,9 @@ static void format(struct stream *stream, struct line *line, const struct event 
 static int64_t tell(void *context, const struct event *event, int type)
 {
 	struct stream *stream = context;
-	enum nsmon_kind kind = type == STATE_EVENT ? event->kind : NSMON_NS;
+	enum nsmon_kind of_type = type == STATE_EVENT ? event->kind : NSMON_NS;
+	/* No kernel has delivered what is found in a picture: it is counted apart. */
+	enum nsmon_kind kind = event->recovered ? NSMON_PROC : of_type;
 	struct line line;
 	bool ready;
 	int err = begin_record(stream, kind, &line, &ready);
@@ -255,7 +257,6 @@ static int64_t tell(void *context, const struct event *event, int type)
 		return err;
 	format(stream, &line, event, type);
 	stream->totals.written[kind]++;
-	stream->totals.recovered += event->recovered;
 	output_commit(stream->output, &line, kind);
 	return (int64_t)stream->seq;
 }

@@ -122,6 +122,8 @@ static void text_proc(struct line *line, const struct event *event)
 			continue;
 		line_text(line, " ");
 		line_string(line, ns_type_names[type]);
+		if (type == NSMON_NS_PID) /* `pid` is its number */
+			line_text(line, "_ns");
 		number(line, "=", ns->inum[type]);
 	}
 	if (event->proc.args)

@@ -392,7 +392,6 @@ static void test_stop(void **state)
 {
 	struct totals totals = { .written = { [NSMON_FORK] = 1, [NSMON_EXEC] = 2, [NSMON_EXIT] = 3,
 					      [NSMON_NS] = 4, [NSMON_LOST] = 99, [NSMON_PROC] = 6 },
-				 .recovered = 2,
 				 .lost = 5 };
 	struct line line = begin();
 
@@ -401,7 +400,7 @@ static void test_stop(void **state)
 	end(&line);
 	assert_string_equal(room, "{\"time\":\"2026-11-23T16:24:00.123456789Z\",\"seq\":7,"
 				  "\"event\":\"stop\",\"fork\":1,\"exec\":2,\"exit\":3,\"ns\":4,"
-				  "\"proc\":6,\"recovered\":2,\"lost\":5}");
+				  "\"proc\":6,\"lost\":5}");
 	totals.has_switches = true;
 	totals.switches = 6;
 	totals.switches_known = 0;
