@@ -293,6 +293,8 @@ def _no_duplicates(pairs):
 
 
 def check_stream(records, complete=True):
+    told = 0
+    ready = False
     for i, record in enumerate(records):
         assert record["seq"] == i + 1, f"seq is not {i + 1}: {record}"
         assert (record["event"] == "start") == (i == 0), f"record {i + 1}: {record}"
@@ -301,6 +303,13 @@ def check_stream(records, complete=True):
         if record["event"] == "lost":
             kinds = sum(record[k] for k in ("fork", "exec", "exit", "ns"))
             assert record["count"] == kinds > 0, f"count is not the sum: {record}"
+        if record["event"] == "proc":
+            told += 1
+            assert not ready or record.get("recovered"), f"a proc record in the live stream: {record}"
+        if record["event"] == "ready" and not ready:
+            ready = True
+            assert record["tasks"] == told, f"{told} proc records, but {record}"
+        assert ready or not told or record["event"] in ("proc", "lost"), f"before ready: {record}"
     if not complete:
         return
     stop = records[-1]
@@ -313,16 +322,19 @@ def check_stream(records, complete=True):
 
 
 FIELD = re.compile(r'([a-z_]+)(?:=(?:"((?:[^"\\]|\\.)*)"|((?:[^ "\\]|\\.)*)))?(?= |\Z)')
-FLAGS = {"core", "args_truncated"}
+FLAGS = {"core", "args_truncated", "recovered"}
 # The names of a line's fields in their order.
 ORDER = {
-    "fork": r"ppid pid( tid)? comm( ptid)?",
-    "exec": r"pid( tid)? comm args( args_truncated)?( old_tid)?",
-    "exit": r"pid( tid)? comm (code|signal( core)?)",
-    "ns": r"pid( tid)? (type reason old_inum inum|reason errno( error)? flags) comm",
+    "proc": r"pid( tid)? ppid comm"
+    + "".join(f"( {t})?" for t in TYPES)
+    + r"( args( args_truncated)?)?( exe)?( recovered)?",
+    "fork": r"ppid pid( tid)? comm( ptid)?( recovered)?",
+    "exec": r"pid( tid)? comm args( args_truncated)?( old_tid)?( recovered)?",
+    "exit": r"pid( tid)? comm(( code| signal( core)?)| recovered)",
+    "ns": r"pid( tid)? (type( reason)? old_inum inum|reason errno( error)? flags) comm( recovered)?",
     "lost": r"count fork exec exit ns",
 }
-STRINGS = {"comm", "args", "type", "reason", "error"}
+STRINGS = {"comm", "args", "exe", "type", "reason", "error"}
 
 
 def parse_line(line):
