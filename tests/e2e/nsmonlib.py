@@ -326,7 +326,7 @@ FLAGS = {"core", "args_truncated", "recovered"}
 # The names of a line's fields in their order.
 ORDER = {
     "proc": r"pid( tid)? ppid comm"
-    + "".join(f"( {t})?" for t in TYPES)
+    + "".join(f"( {t})?" for t in TYPES).replace(" pid)", " pid_ns)")
     + r"( args( args_truncated)?)?( exe)?( recovered)?",
     "fork": r"ppid pid( tid)? comm( ptid)?( recovered)?",
     "exec": r"pid( tid)? comm args( args_truncated)?( old_tid)?( recovered)?",
@@ -352,6 +352,8 @@ def parse_line(line):
         match = FIELD.match(rest, at + 1)
         assert rest[at] == " " and match, f"{line!r} at {rest[at:]!r}"
         name, quoted, plain = match.groups()
+        if kind == "proc" and name == "pid" and "comm" in fields:
+            name = "pid_ns"  # the type of that name
         assert name not in fields, f"{name} stands twice in {line!r}"
         names.append(name)
         if quoted is None and plain is None:
