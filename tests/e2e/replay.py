@@ -102,10 +102,10 @@ class Table:
         row = self._row(r["tid"], r)
         if row is None:
             return
-        known = {row["ns"].get(r["type"])}
+        known = {row["ns"].get(r["type"])}  # of a row without this type: None, and the record has no old_inum
         if r.get("reason") == "exec" and "leader" in row:
             known.add(row["leader"].get(r["type"]))
-        if r["old_inum"] not in known:
+        if r.get("old_inum") not in known:
             self._complain(f"ns from another namespace than {row['ns'].get(r['type'])}", r)
         row["ns"][r["type"]] = r["inum"]
 

@@ -357,11 +357,7 @@ def test_command(tmp_path, threads):
 
     with Storm(seed=3, process=start) as storm:
         reader = Reader(os.open(stream, os.O_RDONLY), threads)
-        me = replay.task_row(storm.pid, storm.pid, 0)
         name = storm.order("mark")["mark"]
-        if not reader.table.rows:  # nsmon itself need not be told of: what its child has, it has from here
-            row = {"pid": storm.pid, "start_ns": replay.read_stat(f"/proc/{storm.pid}")[3] * replay.TICK_NS, "ns": me.ns}
-            reader.table.rows[storm.pid] = row
         reader.until(lambda: name in reader.marks, "the first mark")
         parents = {pid: replay.read_stat(f"/proc/{pid}") for pid in replay.process_ids()}
         root = next(pid for pid, stat in parents.items() if stat and stat[2] == storm.pid)
