@@ -277,6 +277,8 @@ static void filters(struct line *line, const struct options *options)
 		member_true(line, "threads");
 	if (options->failed)
 		member_true(line, "failed");
+	if (options->snapshot)
+		member_true(line, "snapshot");
 	line_text(line, "}");
 }
 

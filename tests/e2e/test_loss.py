@@ -49,7 +49,7 @@ def totals_of(book):
 
 def delivered_and_lost(records):
     lost = {k: sum(r[k] for r in records if r["event"] == "lost") for k in KINDS}
-    return {k: sum(r["event"] == k for r in records) + lost[k] for k in KINDS}, lost
+    return {k: sum(r["event"] == k and "recovered" not in r for r in records) + lost[k] for k in KINDS}, lost
 
 
 @pytest.fixture(scope="module")
