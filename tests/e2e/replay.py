@@ -60,9 +60,10 @@ class Table:
             self._complain("proc in the live stream", r)
         if not self._of_table(r):
             return
-        if r["tid"] in self.rows:
-            self._complain("proc of a task that is in the table", r)
         ns = {t: n["inum"] for t, n in r["ns"].items()}
+        # A row that could not be told whole (its main thread had ended) may be told again (another thread has execed).
+        if r["tid"] in self.rows and (not r.get("recovered") or ns.keys() <= self.rows[r["tid"]]["ns"].keys()):
+            self._complain("proc of a task that is in the table", r)
         self.rows[r["tid"]] = {"pid": r["pid"], "start_ns": r["start_ns"], "ns": ns}
 
     def _fork(self, r):

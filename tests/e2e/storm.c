@@ -75,11 +75,11 @@ static const struct {
 	const char *name;
 	uint64_t flag;
 } links[] = {
-	{ "mnt", CLONE_NEWNS },	      { "uts", CLONE_NEWUTS },
-	{ "ipc", CLONE_NEWIPC },      { "net", CLONE_NEWNET },
-	{ "pid", CLONE_NEWPID },      { "pid_for_children", CLONE_NEWPID },
-	{ "user", CLONE_NEWUSER },    { "cgroup", CLONE_NEWCGROUP },
-	{ "time", CLONE_NEWTIME },    { "time_for_children", CLONE_NEWTIME },
+	{ "mnt", CLONE_NEWNS },	   { "uts", CLONE_NEWUTS },
+	{ "ipc", CLONE_NEWIPC },   { "net", CLONE_NEWNET },
+	{ "pid", CLONE_NEWPID },   { "pid_for_children", CLONE_NEWPID },
+	{ "user", CLONE_NEWUSER }, { "cgroup", CLONE_NEWCGROUP },
+	{ "time", CLONE_NEWTIME }, { "time_for_children", CLONE_NEWTIME },
 };
 
 /* ---- what all share ---- */
@@ -117,7 +117,8 @@ struct shared {
 	uint32_t pace_us;
 	uint32_t settled;
 	int master;
-	int32_t net, mnt, user; /* namespaces of these kinds that may be made until the next sweep */
+	int32_t net, mnt,
+		user; /* namespaces of these kinds that may be made until the next sweep */
 	struct counted counted[COUNTED];
 	uint32_t burst_forks, burst_execs, burst_ns; /* of "forks" alone: exact */
 	struct slot slots[SLOTS];
@@ -214,7 +215,9 @@ static bool task_stat(const char *task, char *state, uint64_t *start)
 		return false;
 	text[n] = '\0';
 	p = strrchr(text, ')');
-	if (!p || sscanf(p + 2, "%c %*d %*d %*d %*d %*d %*u %*u %*u %*u %*u %*u %*u %*d %*d %*d %*d %*d %*d %llu",
+	if (!p || sscanf(p + 2,
+			 "%c %*d %*d %*d %*d %*d %*u %*u %*u %*u %*u %*u %*u %*d %*d %*d %*d %*d "
+			 "%*d %llu",
 			 state, &ticks) != 2)
 		return false;
 	*start = ticks;
@@ -303,7 +306,8 @@ static void settle_in(struct task *t)
 	if (!t->slot)
 		syscall(SYS_exit_group, 95);
 	target[n] = '\0';
-	if (sscanf(target, "%d/task/%d", &t->pid, &t->tid) != 2 || !task_stat("thread-self", &state, &t->start))
+	if (sscanf(target, "%d/task/%d", &t->pid, &t->tid) != 2 ||
+	    !task_stat("thread-self", &state, &t->start))
 		fatal("thread-self");
 	t->slot->pid = t->pid;
 	t->slot->start = t->start;
@@ -416,7 +420,8 @@ static void setns_step(struct task *t)
 	} else {
 		char path[64];
 
-		snprintf(path, sizeof(path), "%d/ns/%s", who, links[pick(t, ARRAY_SIZE(links))].name);
+		snprintf(path, sizeof(path), "%d/ns/%s", who,
+			 links[pick(t, ARRAY_SIZE(links))].name);
 		fd = openat(PROC_FD, path, O_RDONLY | O_CLOEXEC);
 	}
 	if (fd < 0)
@@ -514,7 +519,8 @@ static int thread_main(void *argument)
 static void thread_step(struct task *t, struct slot *slot)
 {
 	struct counted *c = &shared->counted[THREADS];
-	int flags = CLONE_VM | CLONE_FILES | CLONE_SIGHAND | CLONE_THREAD | CLONE_SYSVSEM | CLONE_CHILD_CLEARTID;
+	int flags = CLONE_VM | CLONE_FILES | CLONE_SIGHAND | CLONE_THREAD | CLONE_SYSVSEM |
+		    CLONE_CHILD_CLEARTID;
 	int stack = take_stack(t);
 	struct task *child;
 
@@ -545,8 +551,8 @@ struct program {
 
 static void make_program(struct program *p, const struct task *t)
 {
-	snprintf(p->text, sizeof(p->text), "%d %llu %u", (int)(t->slot - shared->slots), (unsigned long long)t->random,
-		 t->user_depth);
+	snprintf(p->text, sizeof(p->text), "%d %llu %u", (int)(t->slot - shared->slots),
+		 (unsigned long long)t->random, t->user_depth);
 	p->argv[0] = "storm";
 	p->argv[1] = "--task";
 	p->argv[2] = p->text;
@@ -625,7 +631,8 @@ static int task_program(const char *text)
 	unsigned long long random;
 	int slot;
 
-	if (sscanf(text, "%d %llu %u", &slot, &random, &t.user_depth) != 3 || slot < 0 || slot >= SLOTS)
+	if (sscanf(text, "%d %llu %u", &slot, &random, &t.user_depth) != 3 || slot < 0 ||
+	    slot >= SLOTS)
 		return 2;
 	t.random = random;
 	t.slot = &shared->slots[slot];
@@ -728,11 +735,11 @@ static pid_t fork_sleeper(uint64_t flags)
 static unsigned int sleepers(unsigned int n)
 {
 	for (unsigned int i = 0; i < n; i++) {
-		uint64_t flags = i % 10 == 1 ? CLONE_NEWUTS :
-				 i % 10 == 2 ? CLONE_NEWUSER :
-				 i % 50 == 3 ? CLONE_NEWNS :
-				 i % 500 == 4 ? CLONE_NEWNET :
-						0;
+		uint64_t flags = i % 10 == 1	? CLONE_NEWUTS
+				 : i % 10 == 2	? CLONE_NEWUSER
+				 : i % 50 == 3	? CLONE_NEWNS
+				 : i % 500 == 4 ? CLONE_NEWNET
+						: 0;
 		pid_t pid = fork_sleeper(flags);
 
 		if (pid == 0) {
@@ -767,7 +774,8 @@ static int odd_thread(void *argument)
 static void odd_start_thread(int (*work)(void *), int stack)
 {
 	if (clone(work, odd_stacks[stack] + sizeof(odd_stacks[0]) - 64,
-		  CLONE_VM | CLONE_FILES | CLONE_FS | CLONE_SIGHAND | CLONE_THREAD | CLONE_SYSVSEM, NULL) < 0)
+		  CLONE_VM | CLONE_FILES | CLONE_FS | CLONE_SIGHAND | CLONE_THREAD | CLONE_SYSVSEM,
+		  NULL) < 0)
 		fatal("thread");
 }
 
@@ -876,7 +884,15 @@ static void __attribute__((noreturn)) odd_exec(int fd, const char *path, char *c
 
 static void odd_args(void)
 {
-	char *argv[] = { "x\ny", "\"quotes\" and \\", "\xff\xfe\x80", "", "\033[31mred\033[0m", "a=b pid=1", "\xe2\x82\xac", "", NULL };
+	char *argv[] = { "x\ny",
+			 "\"quotes\" and \\",
+			 "\xff\xfe\x80",
+			 "",
+			 "\033[31mred\033[0m",
+			 "a=b pid=1",
+			 "\xe2\x82\xac",
+			 "",
+			 NULL };
 
 	odd_exec(SELF_FD, "", argv);
 }
@@ -948,7 +964,8 @@ static const struct odd {
 	const char *name;
 	void (*work)(void);
 	uint64_t flags;
-	unsigned int more; /* tasks that settle besides the one that does the work, or instead of it */
+	unsigned int
+		more; /* tasks that settle besides the one that does the work, or instead of it */
 } odds[] = {
 	{ "plain", odd_plain, 0, 0 },
 	{ "every", odd_plain, UINT64_MAX, 0 },
@@ -1008,7 +1025,8 @@ static void witness(const char *dir)
 		}
 		must(pid, odd->name);
 		want += 1 + odd->more;
-		n += snprintf(text + n, sizeof(text) - (size_t)n, "%s\"%s\":%d", n ? "," : "", odd->name, (int)pid);
+		n += snprintf(text + n, sizeof(text) - (size_t)n, "%s\"%s\":%d", n ? "," : "",
+			      odd->name, (int)pid);
 	}
 	while (get(&shared->settled) != want)
 		sleep_us(5000);
@@ -1104,11 +1122,13 @@ static unsigned int sweep(void)
 		snprintf(name, sizeof(name), "%d", tid);
 		if (state == BORN || state == EXECING) {
 			/* Its creator may have been killed at it, and itself in exec. */
-			if (age > patience_ms && (state == BORN || !task_stat(name, &c, &start) || start != s->start || c == 'Z'))
+			if (age > patience_ms && (state == BORN || !task_stat(name, &c, &start) ||
+						  start != s->start || c == 'Z'))
 				slot_free(s);
 			else
 				busy++;
-		} else if ((!task_stat(name, &c, &start) || start != s->start || c == 'Z' || c == 'X') &&
+		} else if ((!task_stat(name, &c, &start) || start != s->start || c == 'Z' ||
+			    c == 'X') &&
 			   get(&s->state) == state && s->tid == tid) {
 			slot_free(s);
 		} else if (state != PARKED) {
@@ -1164,11 +1184,12 @@ static void book(void)
 	for (int i = 0; i < COUNTED; i++) {
 		const struct counted *c = &shared->counted[i];
 
-		n += snprintf(text + n, sizeof(text) - (size_t)n, "\"%s\":{\"tried\":%u,\"failed\":%u,\"begun\":%u},",
-			      counted_names[i], c->tried, c->failed, c->begun);
+		n += snprintf(text + n, sizeof(text) - (size_t)n,
+			      "\"%s\":{\"tried\":%u,\"failed\":%u,\"begun\":%u},", counted_names[i],
+			      c->tried, c->failed, c->begun);
 	}
-	answer("{%s\"burst\":{\"fork\":%u,\"exec\":%u,\"ns\":%u},\"alive\":%u}", text, shared->burst_forks,
-	       shared->burst_execs, shared->burst_ns, shared->alive);
+	answer("{%s\"burst\":{\"fork\":%u,\"exec\":%u,\"ns\":%u},\"alive\":%u}", text,
+	       shared->burst_forks, shared->burst_execs, shared->burst_ns, shared->alive);
 }
 
 /* Every descendant is a child of the master once those between are gone. */
@@ -1340,7 +1361,9 @@ static void master(struct task *t, unsigned int seconds)
 			quiet_wanted = false;
 			answer("{\"quiet\":%u}", get(&shared->alive));
 		}
-		for (int i = 0; i < 8 && get(&shared->phase) == RUN && get(&shared->alive) < get(&shared->target); i++)
+		for (int i = 0; i < 8 && get(&shared->phase) == RUN &&
+				get(&shared->alive) < get(&shared->target);
+		     i++)
 			new_member(t);
 	}
 }

@@ -413,7 +413,7 @@ def check_book(reader, book, masters, exact=False):
     return counted
 
 
-@pytest.mark.parametrize("tasks", [0, 200], ids=["forks", "crowd"])
+@pytest.mark.parametrize("tasks", [0, pytest.param(200, marks=pytest.mark.once)], ids=["forks", "crowd"])
 @pytest.mark.parametrize("threads", [False, True], ids=["processes", "tasks"])
 def test_loss(tmp_path, threads, tasks):
     """A buffer that is much too small and a reader that does not read: tens of thousands of records are lost. The table
@@ -547,13 +547,13 @@ def frozen(tmp_path_factory):
                 tracer.finish()
                 records = lib.parse_json(tracer.live.out)
             snapshots[threads] = {r["tid"]: r for r in records if r["event"] == "proc"}
-        with Live_text(directory) as lines:
+        with text_snapshot(directory) as lines:
             yield pids, snapshots, lines
         storm.end()
 
 
 @contextlib.contextmanager
-def Live_text(directory):
+def text_snapshot(directory):
     """The lines of a snapshot as text."""
     with lib.Live(directory, "-s", form="text") as nsmon:
         marker = f"pid={os.getpid()} ".encode()
