@@ -202,7 +202,7 @@ static __always_inline void report_change(struct task_struct *task, const struct
 		return;
 	n = count_bits(changed);
 	__sync_fetch_and_add(&cpu->seen[NSMON_NS], n);
-	r = reserve(cpu, sizeof(*r), NSMON_NS, 0);
+	r = reserve(cpu, sizeof(*r), NSMON_NS, 0, true);
 	if (!r) {
 		count_lost(cpu, NSMON_NS, n);
 		return;
@@ -227,7 +227,7 @@ static __always_inline void report_failed(struct task_struct *task, const struct
 	if (!cpu)
 		return;
 	__sync_fetch_and_add(&cpu->seen[NSMON_NS], 1);
-	r = reserve(cpu, sizeof(*r), NSMON_NS, NSMON_FLAG_FAILED);
+	r = reserve(cpu, sizeof(*r), NSMON_NS, NSMON_FLAG_FAILED, false);
 	if (!r) {
 		count_lost(cpu, NSMON_NS, 1);
 		return;
@@ -558,7 +558,7 @@ static __always_inline int handle_fork(struct task_struct *child, __u32 copy)
 	if (!change) {
 		if (!want_fork)
 			return 0;
-		f = reserve(cpu, sizeof(*f), NSMON_FORK, 0);
+		f = reserve(cpu, sizeof(*f), NSMON_FORK, 0, false);
 		if (!f) {
 			count_lost(cpu, NSMON_FORK, 1);
 			return 0;
@@ -571,7 +571,7 @@ static __always_inline int handle_fork(struct task_struct *child, __u32 copy)
 	__sync_fetch_and_add(&cpu->seen[NSMON_NS], n);
 	flags = NSMON_FLAG_NS | (want_fork ? 0 : NSMON_FLAG_NO_FORK) |
 		(row == creator ? 0 : NSMON_FLAG_ROW);
-	r = reserve(cpu, sizeof(*r), NSMON_FORK, flags);
+	r = reserve(cpu, sizeof(*r), NSMON_FORK, flags, n);
 	if (!r) {
 		count_lost(cpu, NSMON_NS, n);
 		if (want_fork)
@@ -632,7 +632,7 @@ static __always_inline void report_exec(struct task_struct *task, __u32 old_tid,
 		return;
 	tell_losses(cpu);
 	fill_header(&r->header, cpu, len, NSMON_EXEC, flags);
-	if (bpf_ringbuf_output(&events, r, len, wakeup_flags()))
+	if (is_reserved(false) || bpf_ringbuf_output(&events, r, len, wakeup_flags()))
 		count_lost(cpu, NSMON_EXEC, 1);
 	else
 		wake_if_armed();
@@ -740,7 +740,7 @@ static __always_inline void report_exit(struct task_struct *task, bool process_e
 	if (!cpu)
 		return;
 	__sync_fetch_and_add(&cpu->seen[NSMON_EXIT], 1);
-	r = reserve(cpu, sizeof(*r), NSMON_EXIT, 0);
+	r = reserve(cpu, sizeof(*r), NSMON_EXIT, 0, false);
 	if (!r) {
 		count_lost(cpu, NSMON_EXIT, 1);
 		return;

@@ -14,6 +14,7 @@
 #include "command.h"
 #include "format.h"
 #include "kernel.h"
+#include "list.h"
 #include "log.h"
 #include "options.h"
 #include "output.h"
@@ -585,5 +586,9 @@ int main(int argc, char **argv)
 	}
 	if (nsmon.options.mode == MODE_CHECK)
 		return check_run(&nsmon.options, &nsmon.kernel);
+	if (nsmon.options.mode == MODE_LIST) {
+		err = preflight(&nsmon.options, &nsmon.kernel);
+		return err ? err : list_run(&nsmon.options, &nsmon.kernel);
+	}
 	return run_trace(&nsmon);
 }

@@ -27,6 +27,7 @@ static const char doc[] =
 	"\vCommands:\n"
 	"  (none)       trace\n"
 	"  check        what this kernel offers, and what nsmon will use\n"
+	"  list         every namespace with its processes, at one instant\n"
 	"\n"
 	"Exit status: 0 done; 1 it could not run; 2 wrong usage; with COMMAND, the command's own.\n"
 	"\n"
@@ -36,7 +37,7 @@ static const char doc[] =
 	"  sudo nsmon -e ns -n net -o json | jq .\n"
 	"  sudo nsmon -o json -w /var/log/nsmon.json";
 
-static const char args_doc[] = "[-- COMMAND [ARG...]]\ncheck";
+static const char args_doc[] = "[-- COMMAND [ARG...]]\ncheck\nlist";
 
 enum {
 	OPT_BUFFER = 0x100,
@@ -45,6 +46,7 @@ enum {
 	OPT_FAILED,
 	OPT_NO_SNAPSHOT,
 	OPT_SCHEMA,
+	OPT_TREE,
 	OPT_USER,
 };
 
@@ -67,6 +69,7 @@ static const struct argp_option argp_options[] = {
 	  "Also failed clone, unshare and setns attempts, with their errno", 0 },
 	{ "write", 'w', "FILE", 0, "Append to FILE; reopened on SIGHUP", 0 },
 	{ "user", OPT_USER, "NAME", 0, "Run COMMAND as this user", 0 },
+	{ "tree", OPT_TREE, NULL, 0, "list: the processes, by parents and children", 0 },
 	{ "schema", OPT_SCHEMA, NULL, 0, "Print the JSON Schema of the records", 0 },
 	{ "buffer", OPT_BUFFER, "SIZE", 0,
 	  "Size of the kernel ring buffer (64K, 8M, ...: a power of two pages)", 0 },
@@ -205,7 +208,12 @@ static void parse_argument(struct argp_state *state, struct options *o, const ch
 		o->mode = MODE_CHECK;
 		return;
 	}
-	argp_error(state, "unknown command '%s': it is check, or -- COMMAND to trace one", arg);
+	if (o->mode == MODE_TRACE && strcmp(arg, "list") == 0) {
+		o->mode = MODE_LIST;
+		return;
+	}
+	argp_error(state, "unknown command '%s': it is list, check, or -- COMMAND to trace one",
+		   arg);
 }
 
 static error_t parse_option(int key, char *arg, struct argp_state *state)
@@ -262,6 +270,9 @@ static error_t parse_option(int key, char *arg, struct argp_state *state)
 			argp_error(state, "--user '%s': there is no such user", arg);
 		o->user = arg;
 		break;
+	case OPT_TREE:
+		o->tree = true;
+		break;
 	case OPT_SCHEMA:
 		o->mode = MODE_SCHEMA;
 		break;
@@ -298,7 +309,11 @@ static error_t parse_option(int key, char *arg, struct argp_state *state)
 			argp_error(state, "'--' must be followed by a COMMAND");
 		if (o->command && o->mode != MODE_TRACE)
 			argp_error(state, "%s takes no COMMAND",
-				   o->mode == MODE_CHECK ? "check" : "--schema");
+				   o->mode == MODE_CHECK  ? "check"
+				   : o->mode == MODE_LIST ? "list"
+							  : "--schema");
+		if (o->tree && o->mode != MODE_LIST)
+			argp_error(state, "--tree: it is an option of list");
 		if (o->user && !o->command)
 			argp_error(state, "--user '%s': it needs a COMMAND to run, after '--'",
 				   o->user);

@@ -13,6 +13,7 @@
 enum mode {
 	MODE_TRACE,
 	MODE_CHECK,
+	MODE_LIST,
 	MODE_SCHEMA,
 };
 
@@ -45,6 +46,7 @@ struct options {
 	bool failed;
 	bool snapshot; /* default: with json */
 	bool snapshot_given;
+	bool tree;
 	const char *write_path; /* NULL: standard output */
 	size_t buffer; /* bytes; 0: by the number of CPUs */
 	const char *btf; /* NULL: the running kernel's */

@@ -41,6 +41,9 @@
 /* include/linux/bpf_verifier.h: BPF_LOG_STATS, what the verification cost. */
 #define VERIFIER_STATISTICS 4
 
+/* The part of the ring buffer that only namespace changes may fill. */
+#define CHANGES_SHARE 8
+
 /* More than this waiting gains nothing: a wake-up costs little by then. */
 #define WAKEUP_BYTES_MAX (MIB / 4)
 
@@ -117,8 +120,21 @@ static unsigned int followed_max(void)
 	return max < 131072 ? max : 131072;
 }
 
+/* What only the handlers of events ask. */
+static void configure_events(struct nsmon_bpf *skel, const struct kernel *kernel,
+			     const struct btf *btf)
+{
+	struct nsmon_bpf__rodata *rodata = skel->rodata;
+
+	rodata->kernel_has.group_dead_arg = kernel_tracepoint_args(btf, "sched_process_exit") >= 2;
+	rodata->kernel_has.exec_switches_time = kernel_has_function(btf, "exec_task_namespaces");
+	rodata->kernel_has.preempts_programs = kernel->preempts_tracepoints;
+	if (kernel->preempts_tracepoints)
+		bpf_map__set_max_entries(skel->maps.runs, RUNS_MAX);
+}
+
 static void configure(struct nsmon_bpf *skel, const struct options *options,
-		      const struct kernel *kernel, const struct btf *btf)
+		      const struct kernel *kernel)
 {
 	struct nsmon_bpf__rodata *rodata = skel->rodata;
 	bool follow = options->command || options->pid_count;
@@ -127,9 +143,6 @@ static void configure(struct nsmon_bpf *skel, const struct options *options,
 	rodata->kernel_has.ns_present = kernel->ns_present;
 	rodata->kernel_has.ns_id = kernel->ids == KERNEL_IDS_ALL;
 	rodata->kernel_has.mnt_ns_id = kernel->ids != KERNEL_IDS_NONE;
-	rodata->kernel_has.group_dead_arg = kernel_tracepoint_args(btf, "sched_process_exit") >= 2;
-	rodata->kernel_has.exec_switches_time = kernel_has_function(btf, "exec_task_namespaces");
-	rodata->kernel_has.preempts_programs = kernel->preempts_tracepoints;
 	rodata->filter.events = options->events;
 	rodata->filter.types = options->types;
 	rodata->filter.reasons = options->reasons;
@@ -138,11 +151,10 @@ static void configure(struct nsmon_bpf *skel, const struct options *options,
 	rodata->filter.follow = follow;
 	rodata->filter.self = (__u32)getpid();
 	rodata->wakeup_bytes = buffer / 4 < WAKEUP_BYTES_MAX ? buffer / 4 : WAKEUP_BYTES_MAX;
+	rodata->shared_bytes = buffer - buffer / CHANGES_SHARE;
 	bpf_map__set_max_entries(skel->maps.events, (__u32)buffer);
 	if (follow)
 		bpf_map__set_max_entries(skel->maps.followed, followed_max());
-	if (kernel->preempts_tracepoints)
-		bpf_map__set_max_entries(skel->maps.runs, RUNS_MAX);
 }
 
 /* In the order of the copies, since the kernel calls them in the order of attaching. */
@@ -426,6 +438,14 @@ static bool memlock_is_limited(void)
 	return getrlimit(RLIMIT_MEMLOCK, &limit) == 0 && limit.rlim_cur != RLIM_INFINITY;
 }
 
+static int attach_iterator(struct probe *probe, struct probe_refusal *refusal)
+{
+	probe->iterator = bpf_program__attach_iter(probe->skel->progs.snapshot, NULL);
+	return probe->iterator ? 0
+			       : refuse(refusal, -errno, "cannot attach a task iterator: %s",
+					strerror(errno));
+}
+
 static int open_backend(struct probe *probe, const struct options *options,
 			const struct kernel *kernel, const struct btf *btf,
 			struct probe_refusal *refusal)
@@ -444,7 +464,8 @@ static int open_backend(struct probe *probe, const struct options *options,
 	probe->skel = nsmon_bpf__open_opts(&opts);
 	if (!probe->skel)
 		return refuse(refusal, -errno, "%s", strerror(errno));
-	configure(probe->skel, options, kernel, btf);
+	configure(probe->skel, options, kernel);
+	configure_events(probe->skel, kernel, btf);
 	count = list_hooks(hooks, probe->backend, options, kernel);
 	err = select_programs(probe->skel, hooks, &count, probe->backend, btf, refusal);
 	if (err)
@@ -465,12 +486,10 @@ static int open_backend(struct probe *probe, const struct options *options,
 		ring_buffer__new(bpf_map__fd(probe->skel->maps.events), on_record, probe, NULL);
 	if (!probe->ring)
 		return refuse(refusal, -errno, "cannot map the ring buffer: %s", strerror(errno));
-	if (bpf_program__autoload(probe->skel->progs.snapshot)) {
-		probe->iterator = bpf_program__attach_iter(probe->skel->progs.snapshot, NULL);
-		if (!probe->iterator)
-			return refuse(refusal, -errno, "cannot attach a task iterator: %s",
-				      strerror(errno));
-	}
+	err = bpf_program__autoload(probe->skel->progs.snapshot) ? attach_iterator(probe, refusal)
+								 : 0;
+	if (err)
+		return err;
 	return attach(probe, hooks, count, refusal);
 }
 
@@ -546,15 +565,57 @@ int probe_open_any(struct probe **probe, const struct options *options, const st
 	return err;
 }
 
+static int open_iterating(struct probe *probe, const struct kernel *kernel,
+			  struct probe_refusal *refusal)
+{
+	const struct options everything = { .events = 0, .buffer = (size_t)getpagesize() };
+	int err;
+
+	probe->skel = nsmon_bpf__open();
+	if (!probe->skel)
+		return refuse(refusal, -errno, "%s", strerror(errno));
+	configure(probe->skel, &everything, kernel);
+	bpf_program__set_autoload(probe->skel->progs.read_view, true);
+	bpf_program__set_autoload(probe->skel->progs.snapshot, true);
+	err = nsmon_bpf__load(probe->skel);
+	if (err)
+		return refuse(refusal, err, "%s", load_error(err, probe->backend));
+	read_view(probe);
+	return attach_iterator(probe, refusal);
+}
+
+int probe_open_iterating(struct probe **result, const struct kernel *kernel,
+			 struct probe_refusal *refusal)
+{
+	struct probe *probe;
+	int err;
+
+	if (access(KERNEL_BTF_PATH, R_OK))
+		return refuse(refusal, -ENOENT,
+			      "task iterators need the kernel's own BTF in %s, which is not there",
+			      KERNEL_BTF_PATH);
+	probe = calloc(1, sizeof(*probe));
+	err = probe ? open_iterating(probe, kernel, refusal)
+		    : refuse(refusal, -ENOMEM, "%s", strerror(ENOMEM));
+	if (err)
+		probe_close(probe);
+	else
+		*result = probe;
+	return err;
+}
+
 void probe_detach(struct probe *probe)
 {
-	for (size_t i = 0; i < probe->link_count; i++)
+	size_t attached = probe->link_count;
+
+	for (size_t i = 0; i < attached; i++)
 		bpf_link__destroy(probe->links[i]);
 	probe->link_count = 0;
 	bpf_link__destroy(probe->iterator);
 	probe->iterator = NULL;
 	/* A program may still be running: this waits for an RCU grace period. */
-	syscall(SYS_membarrier, MEMBARRIER_CMD_GLOBAL, 0, 0);
+	if (attached)
+		syscall(SYS_membarrier, MEMBARRIER_CMD_GLOBAL, 0, 0);
 }
 
 void probe_close(struct probe *probe)

@@ -31,6 +31,10 @@ int probe_open(struct probe **probe, const struct options *options, const struct
 int probe_open_any(struct probe **probe, const struct options *options, const struct kernel *kernel,
 		   struct probe_refusal *refusals);
 
+/* The same with nothing but the task iterator, which is much less to load. */
+int probe_open_iterating(struct probe **probe, const struct kernel *kernel,
+			 struct probe_refusal *refusal);
+
 /* Detaches and unloads everything. */
 void probe_close(struct probe *probe);
 

@@ -25,6 +25,12 @@ struct {
 /* Data waiting in the ring buffer, in bytes, from which a sleeping reader is woken. */
 const volatile __u64 wakeup_bytes;
 
+/*
+ * ... and from which only namespace changes find room: they are few, and what
+ * nsmon exists for. A storm of forks does not drown them.
+ */
+const volatile __u64 shared_bytes;
+
 /* enum nsmon_armed; the reader's. */
 volatile __u32 armed;
 
@@ -101,6 +107,12 @@ static __always_inline void submit(void *record)
 	wake_if_armed();
 }
 
+/* Is what is left for namespace changes alone? */
+static __always_inline bool is_reserved(bool change)
+{
+	return !change && bpf_ringbuf_query(&events, BPF_RB_AVAIL_DATA) >= shared_bytes;
+}
+
 /* The first record that finds room after a loss says so before itself. */
 static __always_inline void tell_losses(struct nsmon_counters *cpu)
 {
@@ -121,16 +133,18 @@ static __always_inline void tell_losses(struct nsmon_counters *cpu)
 }
 
 /*
- * Room for a record, its header filled in; NULL when there is none. Counting
- * what it stands for is the caller's, since one may stand for several.
+ * Room for a record, its header filled in; NULL when there is none. change: it
+ * tells that a namespace changed. Counting what it stands for is the caller's,
+ * since one may stand for several.
  */
 static __always_inline void *reserve(struct nsmon_counters *cpu, const __u64 size,
-				     enum nsmon_kind kind, __u16 flags)
+				     enum nsmon_kind kind, __u16 flags, bool change)
 {
-	struct nsmon_header *h;
+	struct nsmon_header *h = NULL;
 
 	tell_losses(cpu);
-	h = bpf_ringbuf_reserve(&events, size, 0);
+	if (!is_reserved(change))
+		h = bpf_ringbuf_reserve(&events, size, 0);
 	if (!h) {
 		__sync_fetch_and_add(&cpu->records, 1);
 		return NULL;
