@@ -93,7 +93,7 @@ class Table:
             if row is not None:
                 del self.rows[r["old_tid"]]
                 self.rows[r["tid"]] = row
-                row["leader"] = self.leaders.pop(r["pid"], row)["ns"]
+                row["leader"] = self.leaders.pop(r["pid"], {}).get("ns")
         else:
             self._row(r["pid"], r)
 
@@ -105,7 +105,8 @@ class Table:
             return
         known = {row["ns"].get(r["type"])}  # of a row without this type: None, and the record has no old_inum
         if r.get("reason") == "exec" and "leader" in row:
-            known.add(row["leader"].get(r["type"]))
+            # Where the exit of the main thread was lost, nobody knows.
+            known.add(row["leader"].get(r["type"]) if row["leader"] else r.get("old_inum"))
         if r.get("old_inum") not in known:
             self._complain(f"ns from another namespace than {row['ns'].get(r['type'])}", r)
         row["ns"][r["type"]] = r["inum"]
