@@ -103,7 +103,8 @@ class Table:
         row = self._row(r["tid"], r)
         if row is None:
             return
-        known = {row["ns"].get(r["type"])}  # of a row without this type: None, and the record has no old_inum
+        # Of a process whose main thread had ended nobody knows most of the row, nor of those that it creates.
+        known = {row["ns"].get(r["type"], r.get("old_inum"))}
         if r.get("reason") == "exec" and "leader" in row:
             # Where the exit of the main thread was lost, nobody knows.
             known.add(row["leader"].get(r["type"]) if row["leader"] else r.get("old_inum"))
