@@ -16,6 +16,7 @@ struct check {
 	bool btf;
 	char btf_error[80];
 	bool works[BACKENDS];
+	bool snapshot; /* of some backend that works */
 	struct probe_refusal refusals[BACKENDS];
 	enum backend first; /* what auto takes; BACKEND_AUTO: none */
 };
@@ -49,6 +50,7 @@ static void try_backends(struct check *check)
 		}
 		if (probe_open(&probe, check->options, check->kernel, b, &check->refusals[b]))
 			continue;
+		check->snapshot = check->snapshot || probe_has_iterator(probe);
 		probe_close(probe);
 		check->works[b] = true;
 		if (check->first == BACKEND_AUTO)
@@ -91,6 +93,9 @@ static void print_table(const struct check *check)
 		else
 			printf("no: %s\n", check->refusals[b].reason);
 	}
+	printf("snapshot      %s\n",
+	       check->snapshot ? "works: all tasks at the start, and repairs after a loss"
+			       : "no: it takes a backend that works, and the kernel's own BTF");
 	if (check->first == BACKEND_TRACEPOINT)
 		printf("note          tracepoint makes every system call of this machine a little "
 		       "slower while nsmon runs\n");
@@ -142,7 +147,7 @@ static void print_json(const struct check *check)
 		}
 		printf("}");
 	}
-	printf("}");
+	printf("},\"snapshot\":%s", true_false(check->snapshot));
 	if (check->first != BACKEND_AUTO)
 		printf(",\"auto\":\"%s\"", backend_names[check->first]);
 	printf("}\n");

@@ -63,6 +63,15 @@ def test_check_of_namespace_ids(claims):
         assert claims["ns_id"] in ("none", "mnt"), "a kernel without the ioctl may have the id all the same"
 
 
+def test_check_of_pictures(claims):
+    """Where they work the stream begins with this very process, with the namespaces that it is in."""
+    run = lib.trace(["true"], "-s")
+    rows = [r for r in run.records if r["event"] == "proc"]
+    assert claims["snapshot"] == bool(rows)
+    if rows:
+        assert {t: n["inum"] for t, n in rows[0]["ns"].items()} == lib.proc_ns(), "nsmon is where its test is"
+
+
 def test_check_as_text(claims):
     run = lib.run([lib.NSMON, "check"], text=True)
     assert run.returncode == claims["status"]
@@ -72,6 +81,7 @@ def test_check_as_text(claims):
         line = next(line for line in lines if line.startswith("backend") and name in line)
         assert ("works" in line) == claim["works"]
         assert claim["works"] or claim["reason"] in line
+    assert f"snapshot      {'works' if claims['snapshot'] else 'no'}" in run.stdout
     for kind, there in claims["types"].items():
         line = next(line for line in lines if kind in line.split())
         assert ("missing" in line) != there
