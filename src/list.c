@@ -21,15 +21,11 @@
 /* Deeper processes are not moved further to the right. */
 #define DEPTH_MAX 100
 
-/* What lives at one moment differs in type or inode number. */
-struct entry_key {
-	uint32_t type; /* enum nsmon_ns_type, none of those for children */
-	uint32_t inum;
-};
-
 /* One namespace. */
 struct entry {
-	struct entry_key key;
+	uint64_t key; /* type and inode number: what lives at one moment differs in them */
+	enum nsmon_ns_type type; /* none of those for children */
+	uint32_t inum;
 	uint64_t id;
 	size_t processes;
 	const struct nsmon_proc *first; /* the process with the lowest number in it; NULL: none */
@@ -141,7 +137,8 @@ static void tidy_rows(struct list *list)
 			list->rows[kept++] = list->rows[i];
 	}
 	list->row_count = kept;
-	qsort(list->rows, list->row_count, sizeof(*list->rows), compare_rows);
+	if (kept)
+		qsort(list->rows, list->row_count, sizeof(*list->rows), compare_rows);
 }
 
 static bool is_main(const struct nsmon_proc *row)
@@ -162,13 +159,15 @@ static enum nsmon_ns_type own_type(enum nsmon_ns_type type)
 static struct entry *find_entry(struct list *list, enum nsmon_ns_type type, uint32_t inum,
 				uint64_t id)
 {
-	const struct entry_key key = { .type = type, .inum = inum };
+	const uint64_t key = (uint64_t)type << 32 | inum;
 	struct entry *entry;
 
 	HASH_FIND(hh, list->entries, &key, sizeof(key), entry);
 	if (!entry) {
 		entry = allocate(sizeof(*entry));
 		entry->key = key;
+		entry->type = type;
+		entry->inum = inum;
 		HASH_ADD(hh, list->entries, key, sizeof(entry->key), entry);
 	}
 	entry->id = entry->id ? entry->id : id;
@@ -215,15 +214,15 @@ static void add_mounted(struct list *list)
 	if (list->procfs.fd < 0)
 		return;
 	HASH_ITER(hh, list->entries, entry, next)
-	if (entry->key.type == NSMON_NS_MNT && entry->first)
+	if (entry->type == NSMON_NS_MNT && entry->first)
 		persistent_mounted(entry->first->task.pid, add_persistent, list);
 }
 
 static int compare_entries(const struct entry *x, const struct entry *y)
 {
-	if (x->key.inum != y->key.inum)
-		return x->key.inum < y->key.inum ? -1 : 1;
-	return (int)x->key.type - (int)y->key.type;
+	if (x->inum != y->inum)
+		return x->inum < y->inum ? -1 : 1;
+	return (int)x->type - (int)y->type;
 }
 
 /* Types that are to be shown; those for children are the same namespaces. */
@@ -289,13 +288,13 @@ static void print_entries(struct list *list)
 		char bytes[LINE_MAX_BYTES], id[24] = "-", pid[24] = "-";
 		struct line line = { .at = bytes, .end = bytes + sizeof(bytes) };
 
-		if (!is_shown(list, (enum nsmon_ns_type)entry->key.type))
+		if (!is_shown(list, entry->type))
 			continue;
 		if (entry->id)
 			snprintf(id, sizeof(id), "%llu", (unsigned long long)entry->id);
 		if (entry->first)
 			snprintf(pid, sizeof(pid), "%u", entry->first->task.pid);
-		printf("%10u %-6s ", entry->key.inum, ns_type_names[entry->key.type]);
+		printf("%10u %-6s ", entry->inum, ns_type_names[entry->type]);
 		if (ids)
 			printf("%10s ", id);
 		printf("%6zu %7s ", entry->processes, pid);
@@ -360,12 +359,12 @@ static void json_entries(struct list *list)
 		char bytes[LINE_MAX_BYTES];
 		struct line line = { .at = bytes, .end = bytes + sizeof(bytes) };
 
-		if (!is_shown(list, (enum nsmon_ns_type)entry->key.type))
+		if (!is_shown(list, entry->type))
 			continue;
 		line_text(&line, "{\"type\":\"");
-		line_string(&line, ns_type_names[entry->key.type]);
+		line_string(&line, ns_type_names[entry->type]);
 		line_text(&line, "\"");
-		member_u64(&line, "inum", entry->key.inum);
+		member_u64(&line, "inum", entry->inum);
 		if (entry->id)
 			member_u64(&line, "ns_id", entry->id);
 		member_u64(&line, "processes", entry->processes);
@@ -554,19 +553,24 @@ static void print_tree(struct list *list)
 
 static void free_list(struct list *list)
 {
-	struct entry *entry, *next_entry;
-	struct shared *set, *next_set;
+	struct entry *entry = list->entries;
+	struct shared *set = list->sets;
 
-	HASH_ITER(hh, list->entries, entry, next_entry)
-	{
-		HASH_DEL(list->entries, entry);
+	/* Frees the table; its elements, which are ours, still lead to one another. */
+	HASH_CLEAR(hh, list->entries);
+	HASH_CLEAR(hh, list->sets);
+	while (entry) {
+		struct entry *next = entry->hh.next;
+
 		free(entry->path);
 		free(entry);
+		entry = next;
 	}
-	HASH_ITER(hh, list->sets, set, next_set)
-	{
-		HASH_DEL(list->sets, set);
+	while (set) {
+		struct shared *next = set->hh.next;
+
 		free(set);
+		set = next;
 	}
 	procfs_close(&list->procfs);
 	free(list->rows);

@@ -73,6 +73,7 @@ struct pending {
 	__u64 flags;
 	__u64 clone_args; /* clone3(): where the caller has its flags */
 	__u64 start_ns; /* of the task: its tid may be another one's by now */
+	__u64 since_ns; /* when the call began */
 	__u32 reason; /* enum nsmon_reason */
 	__u32 zero;
 };
@@ -311,6 +312,7 @@ static __noinline void handle_enter(enum nsmon_reason reason, __u64 flags, __u64
 		.flags = flags,
 		.clone_args = clone_args,
 		.start_ns = BPF_CORE_READ(task, start_boottime),
+		.since_ns = bpf_ktime_get_boot_ns(),
 		.reason = reason,
 	};
 	struct pending *before;

@@ -14,6 +14,9 @@
 #define TASK_NEW 0x00000800
 #define EXIT_DEAD 0x00000010
 
+/* A call that has taken longer is taken for one whose end was missed. */
+#define CALL_MAX_NS 10000000000ULL
+
 /* How often a task is read again that changed meanwhile. */
 #define READ_TRIES 4
 
@@ -49,6 +52,18 @@ static __always_inline bool has_row(struct task_struct *task)
 }
 
 /*
+ * Is it inside a call that changes namespaces? A failed exec leaves its entry
+ * behind, and so does a call whose end was missed.
+ */
+static __always_inline bool is_in_call(struct task_struct *task)
+{
+	const struct pending *p = find_pending(task);
+
+	return p && p->reason != NSMON_REASON_EXEC &&
+	       bpf_ktime_get_boot_ns() - p->since_ns < CALL_MAX_NS;
+}
+
+/*
  * Looked at after the rest: what the rest shows of a call, a birth or an end that
  * is not seen here any more has been told by then.
  */
@@ -59,7 +74,7 @@ static __always_inline __u32 proc_flags(struct task_struct *task)
 	__u32 flags = task_flags & PF_KTHREAD ? NSMON_PROC_KERNEL : 0;
 	bool process = task == leader && !filter.threads;
 
-	if (find_pending(task) || compat_task_state(task) & TASK_NEW)
+	if (is_in_call(task) || compat_task_state(task) & TASK_NEW)
 		flags |= NSMON_PROC_BUSY;
 	if (process ? BPF_CORE_READ(task, signal, live.counter) == 0 : task_flags & PF_EXITING)
 		flags |= NSMON_PROC_ENDING;

@@ -47,6 +47,7 @@ struct row_data {
 	uint64_t read_ns; /* time of the newest picture */
 	generation_t generation;
 	uint8_t kind; /* enum row_kind */
+	bool seeded; /* by the first picture, which events from before it follow */
 };
 
 struct row {
@@ -346,24 +347,33 @@ static int64_t tell_recovered_type(struct state *state, const struct event *even
 	return state->tell(state->context, &found, type);
 }
 
-/* Tells a row as a whole, where nothing is known that it could differ from. */
-static int tell_whole(struct state *state, struct row *row, const struct event *event,
-		      const struct nsmon_ns_set *ns, uint64_t exec_id, uint32_t flags)
+/* A row as a whole, where there is none that it could differ from. */
+static int64_t tell_picture(struct state *state, const struct event *event,
+			    const struct nsmon_ns_set *ns)
 {
 	struct event found = {
 		.kind = NSMON_PROC,
 		.time = event->time,
 		.task = event->task,
 		.recovered = true,
-		.proc = { .ns = ns, .exec_id = exec_id, .flags = flags },
+		.proc = { .ns = ns },
 	};
-	int64_t seq = state->tell(state->context, &found, STATE_EVENT);
+
+	if (event->kind == NSMON_PROC)
+		found.proc = event->proc;
+	found.proc.ns = ns;
+	return state->tell(state->context, &found, STATE_EVENT);
+}
+
+static int tell_whole(struct state *state, struct row *row, const struct event *event,
+		      const struct nsmon_ns_set *ns)
+{
+	int64_t seq = tell_picture(state, event, ns);
 
 	if (seq <= 0)
 		return (int)seq;
 	remember(state, seq, row->data.task.tid, row);
 	set_namespaces(state, row, ns);
-	row->data.exec_id = exec_id;
 	return 0;
 }
 
@@ -386,13 +396,24 @@ static int tell_end(struct state *state, struct row *row, uint64_t time)
 	return 0;
 }
 
-/* A row for a task that was not told of: *row, or NULL where it could not be told. */
-static int introduce(struct state *state, const struct event *event, struct row **row)
+/* Does a reader have a whole row that another one can begin as? */
+static bool is_base(const struct row *row)
+{
+	return row && row->data.kind == ROW_TOLD && row->data.set;
+}
+
+/*
+ * A row for a task that was not told of: *row. It begins as its parent's, or,
+ * where a reader has none of that, as ns, which may be NULL; then there is no row,
+ * and no record either.
+ */
+static int introduce(struct state *state, const struct event *event, const struct nsmon_ns_set *ns,
+		     struct row **row)
 {
 	const struct nsmon_task *task = event->task;
 	uint32_t creator = task->tid == task->pid ? task->ppid : task->pid;
-	struct row *parent = find(state, creator);
-	struct event found = {
+	const struct row *parent = find(state, creator);
+	struct event forked = {
 		.kind = NSMON_FORK,
 		.time = event->time,
 		.task = task,
@@ -401,7 +422,6 @@ static int introduce(struct state *state, const struct event *event, struct row 
 	};
 	struct row_data data = {
 		.task = *task,
-		.set = parent && parent->data.kind != ROW_ENDING ? parent->data.set : NULL,
 		.read_ns = event->time,
 		.generation = state->generation,
 	};
@@ -409,12 +429,22 @@ static int introduce(struct state *state, const struct event *event, struct row 
 
 	*row = NULL;
 	state->doubt = true;
-	seq = state->tell(state->context, &found, STATE_EVENT);
-	if (seq <= 0)
-		return (int)seq;
-	remember(state, seq, task->tid, NULL);
-	*row = add(state, &data);
-	return 0;
+	if (!is_base(parent) && !ns)
+		return 0;
+	if (is_base(parent)) {
+		seq = state->tell(state->context, &forked, STATE_EVENT);
+		data.set = share(parent->data.set);
+	} else {
+		seq = tell_picture(state, event, ns);
+		data.set = seq > 0 ? intern(state, ns) : NULL;
+		data.exec_id = event->kind == NSMON_PROC ? event->proc.exec_id : 0;
+	}
+	if (seq > 0) {
+		remember(state, seq, task->tid, NULL);
+		*row = add(state, &data);
+	}
+	release(state, data.set);
+	return seq < 0 ? (int)seq : 0;
 }
 
 /* Of a task that is not in the first picture, from before it was complete: it has ended by then. */
@@ -452,13 +482,19 @@ static int find_told(struct state *state, const struct event *event, struct row 
 			return err;
 		found = NULL;
 	}
+	/* With -T a thread takes the place of a main thread that has ended, by its exec. */
+	if (found && found->data.kind == ROW_ENDED && event->kind == NSMON_EXEC) {
+		drop(state, found);
+		found = NULL;
+	}
 	if (found && found->data.kind != ROW_TOLD)
 		return 0;
 	if (!found && state->complete) {
 		if (is_before_picture(state, event))
 			return 0;
 		if (state->tracks) {
-			err = introduce(state, event, &found);
+			err = introduce(state, event, event->change ? &event->change->old : NULL,
+					&found);
 			if (err)
 				return err;
 		}
@@ -508,10 +544,10 @@ static uint32_t differences(const struct nsmon_ns_set *a, const struct nsmon_ns_
 }
 
 /* A row that was read when its main thread had left its namespaces lacks some. */
-static bool is_missing(const struct nsmon_ns_set *told, const struct nsmon_ns_set *found)
+static bool lacks(const struct row *row, const struct nsmon_ns_set *found)
 {
 	for (int type = 0; type < NSMON_NS_TYPES; type++)
-		if (!told->inum[type] && found->inum[type])
+		if (found->inum[type] && !(row->data.set && row->data.set->ns.inum[type]))
 			return true;
 	return false;
 }
@@ -522,7 +558,7 @@ static struct row *find_creator(const struct state *state, const struct event *e
 	struct row *row = find(state, state->options->threads ? event->fork.creator_tid
 							      : event->fork.creator_pid);
 
-	if (!row || row->data.kind == ROW_ENDING ||
+	if (!row || row->data.kind != ROW_TOLD ||
 	    row->data.task.start_ns != event->fork.creator_start_ns)
 		return NULL;
 	return row;
@@ -533,10 +569,11 @@ static int handle_fork(struct state *state, const struct event *event)
 	const bool with_row = state->tracks && event->fork.told && has_row(state, event->task);
 	struct row *row = has_row(state, event->task) ? find(state, event->task->tid) : NULL;
 	struct row_data data = { .task = *event->task, .event_ns = event->time };
+	struct nsmon_ns_change fitted;
+	struct event as_told;
 	struct row *creator;
 	uint32_t types;
 	int64_t seq;
-	bool known;
 	int err;
 
 	if (row && is_same_task(row, event->task) && row->data.read_ns)
@@ -566,14 +603,24 @@ static int handle_fork(struct state *state, const struct event *event)
 	if (!event->change)
 		return 0;
 	types = event->change->changed;
-	known = row && row->data.set && !is_missing(&row->data.set->ns, &event->change->now);
-	if (known && state->fits)
-		types = differences(&row->data.set->ns, &event->change->now) &
-			event->change->wanted;
-	err = tell_changes(state, event, types, row);
-	if (!err && row && !known && state->fits && state->complete)
-		err = tell_whole(state, row, event, &event->change->now, 0, 0);
-	return err;
+	if (row && state->fits) {
+		if (state->complete && lacks(row, &event->change->old)) {
+			err = tell_whole(state, row, event, &event->change->old);
+			if (err)
+				return err;
+		}
+		if (row->data.set)
+			types = differences(&row->data.set->ns, &event->change->now) &
+				event->change->wanted;
+	}
+	if (!row || !row->data.set)
+		return tell_changes(state, event, types, row);
+	/* From what was told of its creator, which may be another set than the kernel saw. */
+	fitted = *event->change;
+	fitted.old = row->data.set->ns;
+	as_told = *event;
+	as_told.change = &fitted;
+	return tell_changes(state, &as_told, types, row);
 }
 
 /*
@@ -647,17 +694,17 @@ static int handle_ns(struct state *state, const struct event *event)
 		return told;
 	if (row && is_in_picture(row, event))
 		return 0;
-	if (!row || !state->fits || !row->data.set) {
-		err = tell_changes(state, event, event->change->changed, row);
-		if (!err && row && state->fits && state->complete)
-			err = tell_whole(state, row, event, &event->change->now, row->data.exec_id,
-					 0);
-	} else if (state->options->threads && is_exec_of_thread(event)) {
-		/* From the main thread's row to that of the thread, which took its place. */
-		err = tell_changes(state, event, event->change->changed, row);
-	} else {
-		err = tell_fitting(state, event, row);
+	if (row && state->fits && state->complete && lacks(row, &event->change->old)) {
+		err = tell_whole(state, row, event, &event->change->old);
+		if (err)
+			return err;
 	}
+	/* With -T, exec: from the main thread's row to that of the thread, which took its place. */
+	if (!row || !state->fits || !row->data.set ||
+	    (state->options->threads && is_exec_of_thread(event)))
+		err = tell_changes(state, event, event->change->changed, row);
+	else
+		err = tell_fitting(state, event, row);
 	if (row)
 		touch(row, event);
 	return err;
@@ -709,7 +756,7 @@ static int handle_exec(struct state *state, const struct event *event)
 
 	if (told <= 0)
 		return told;
-	if (row && row->data.read_ns &&
+	if (row && row->data.seeded &&
 	    (is_in_picture(row, event) || row->data.exec_id == event->exec.exec_id))
 		return 0;
 	seq = state->tell(state->context, event, STATE_EVENT);
@@ -790,6 +837,7 @@ int state_seed(struct state *state, const struct event *proc, bool tell)
 		.task = *proc->task,
 		.exec_id = proc->proc.exec_id,
 		.read_ns = proc->time,
+		.seeded = true,
 	};
 	struct row *row;
 	int64_t seq = 0;
@@ -844,12 +892,17 @@ static int compare_namespaces(struct state *state, struct row *row, const struct
 	uint32_t types;
 	int64_t last = 0;
 
-	if (!state->fits || !wants(state, NSMON_NS) || proc->proc.flags & NSMON_PROC_PARTIAL)
+	if (!state->fits || !wants(state, NSMON_NS))
 		return 0;
-	if (!row->data.set || is_missing(&row->data.set->ns, found))
-		return tell_whole(state, row, proc, found, row->data.exec_id, proc->proc.flags);
+	if (lacks(row, found))
+		return tell_whole(state, row, proc, found);
+	if (!row->data.set)
+		return 0;
 	ns = row->data.set->ns;
 	types = differences(&ns, found);
+	for (int type = 0; type < NSMON_NS_TYPES; type++)
+		if (!found->inum[type]) /* left at its end */
+			types &= ~(1U << type);
 	if (!types)
 		return 0;
 	for (int type = 0; type < NSMON_NS_TYPES; type++) {
@@ -863,7 +916,8 @@ static int compare_namespaces(struct state *state, struct row *row, const struct
 				continue;
 			last = seq;
 		}
-		copy_type(&ns, found, type);
+		if (found->inum[type])
+			copy_type(&ns, found, type);
 	}
 	if (last)
 		remember(state, last, row->data.task.tid, row);
@@ -938,7 +992,7 @@ int state_pass_task(struct state *state, const struct event *proc)
 		return 0;
 	}
 	if (!row) {
-		err = introduce(state, proc, &row);
+		err = introduce(state, proc, proc->proc.ns, &row);
 		if (err || !row)
 			return err;
 	}
