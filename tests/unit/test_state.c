@@ -1,0 +1,1290 @@
+// SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause
+/*
+ * state.c, rule by rule. What it tells is written as a short text, and kept in
+ * the table that a reader would have.
+ */
+#include <errno.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdlib.h>
+
+#include <cmocka.h>
+
+#include "names.h"
+#include "reader.h"
+#include "state.h"
+
+#define MS 1000000ULL
+
+/* When the first picture begins and ends. */
+#define BEGIN (100 * MS)
+#define END (200 * MS)
+
+/* The first of a type's namespaces; others are larger. */
+#define FIRST(type) (100U + (uint32_t)(type))
+
+/* A task of the kernel. */
+struct who {
+	struct nsmon_task task;
+	struct nsmon_ns_set ns;
+	uint64_t exec_id;
+};
+
+static struct options options;
+static struct state *table;
+static struct reader reader;
+static char said[4096];
+static size_t said_len;
+static uint64_t seq;
+static int refuse; /* so many records are written, the next is not; 0: all are */
+static int error; /* what the writing function returns in place of a number */
+
+static struct who init, a, b;
+
+static int64_t tell(void *context, const struct event *event, int type)
+{
+	struct told told;
+	const char *wrong;
+
+	assert_ptr_equal(context, &reader);
+	assert_non_null(event->task);
+	if (error)
+		return error;
+	if (refuse && --refuse == 0)
+		return 0;
+	told = told_make(event, type, ++seq, options.threads);
+	wrong = reader_apply(&reader, &told);
+	if (wrong)
+		fail_msg("%s: after '%s'", wrong, said);
+	said_len += (size_t)snprintf(said + said_len, sizeof(said) - said_len, "%s%s %u",
+				     said_len ? "; " : "", kind_names[told.kind], told.task.tid);
+	if (told.kind == NSMON_FORK)
+		said_len += (size_t)snprintf(said + said_len, sizeof(said) - said_len, " of %u",
+					     told.creator);
+	if (told.old_tid)
+		said_len += (size_t)snprintf(said + said_len, sizeof(said) - said_len, " was %u",
+					     told.old_tid);
+	if (type != STATE_EVENT)
+		said_len += (size_t)snprintf(said + said_len, sizeof(said) - said_len,
+					     " %s %u>%u", ns_type_names[type], told.old_inum,
+					     told.now.inum[type]);
+	if (told.recovered)
+		said_len += (size_t)snprintf(said + said_len, sizeof(said) - said_len, " found");
+	assert_true(said_len < sizeof(said));
+	return (int64_t)seq;
+}
+
+/* What was told since the last time. */
+#define says(expected)                                                                             \
+	do {                                                                                       \
+		assert_string_equal(said, expected);                                               \
+		said[said_len = 0] = 0;                                                            \
+	} while (0)
+
+static struct who who(uint32_t tid, uint32_t pid, uint32_t ppid)
+{
+	struct who w = { .task = {
+				 .start_ns = pid * MS,
+				 .thread_start_ns = tid * MS,
+				 .pid = pid,
+				 .tid = tid,
+				 .ppid = ppid,
+				 .vpid = pid,
+				 .comm = "x",
+			 } };
+
+	for (int type = 0; type < NSMON_NS_TYPES; type++)
+		w.ns.inum[type] = FIRST(type);
+	return w;
+}
+
+static void begin(void)
+{
+	state_free(table);
+	table = state_new(&options, tell, &reader);
+	assert_non_null(table);
+	memset(&reader, 0, sizeof(reader));
+	reader.threads = options.threads;
+	reader.types = options.types;
+	said[said_len = 0] = 0;
+	seq = 0;
+	refuse = error = 0;
+	init = who(1, 1, 0);
+	a = who(10, 10, 1);
+	b = who(20, 20, 10);
+}
+
+static int set_up(void **state)
+{
+	(void)state;
+	options = (struct options){
+		.events = 1 << NSMON_FORK | 1 << NSMON_EXEC | 1 << NSMON_EXIT | 1 << NSMON_NS,
+		.types = NSMON_NS_ALL,
+		.reasons = REASONS_ALL,
+	};
+	begin();
+	return 0;
+}
+
+static int tear_down(void **state)
+{
+	(void)state;
+	state_free(table);
+	table = NULL;
+	return 0;
+}
+
+/* Everything that the event refers to goes away with it. */
+static int give(struct event event, int (*to)(struct state *, const struct event *))
+{
+	struct nsmon_task *task = malloc(sizeof(*task));
+	struct nsmon_ns_change *change = event.change ? malloc(sizeof(*change)) : NULL;
+	struct nsmon_ns_set *ns = event.kind == NSMON_PROC ? malloc(sizeof(*ns)) : NULL;
+	int err;
+
+	assert_non_null(task);
+	*task = *event.task;
+	event.task = task;
+	if (change)
+		*change = *event.change;
+	event.change = change;
+	if (ns) {
+		*ns = *event.proc.ns;
+		event.proc.ns = ns;
+	}
+	err = to(table, &event);
+	free(ns);
+	free(change);
+	free(task);
+	return err;
+}
+
+static struct event picture(const struct who *w, uint64_t time, uint32_t flags)
+{
+	return (struct event){
+		.kind = NSMON_PROC,
+		.time = time,
+		.task = &w->task,
+		.proc = { .ns = &w->ns, .exec_id = w->exec_id, .flags = flags },
+	};
+}
+
+static int seed_told(struct state *state, const struct event *event)
+{
+	return state_seed(state, event, true);
+}
+
+static int seed_untold(struct state *state, const struct event *event)
+{
+	return state_seed(state, event, false);
+}
+
+static void seed(const struct who *w, uint32_t flags)
+{
+	assert_int_equal(give(picture(w, 150 * MS, flags), seed_told), 0);
+}
+
+/* The first picture: init and a. */
+static void seed_both(void)
+{
+	seed(&init, 0);
+	seed(&a, 0);
+	state_seeded(table, BEGIN, END);
+	says("proc 1; proc 10");
+}
+
+static int give_fork_with(const struct who *creator, const struct who *child, uint64_t time,
+			  const struct nsmon_ns_change *change, bool told)
+{
+	return give((struct event){ .kind = NSMON_FORK,
+				    .time = time,
+				    .task = &child->task,
+				    .change = change,
+				    .fork = { .told = told,
+					      .creator_pid = creator->task.pid,
+					      .creator_tid = creator->task.tid,
+					      .creator_start_ns = creator->task.start_ns } },
+		    state_event);
+}
+
+static void forks(const struct who *creator, const struct who *child, uint64_t time)
+{
+	assert_int_equal(give_fork_with(creator, child, time, NULL, true), 0);
+}
+
+/* With everything that the kernel knows of both: what was told of `row`, and the child. */
+static struct nsmon_ns_change whole_change(const struct nsmon_ns_set *row, const struct who *child)
+{
+	struct nsmon_ns_change change = {
+		.old = *row, .now = child->ns, .wanted = (uint16_t)options.types
+	};
+
+	for (int type = 0; type < NSMON_NS_TYPES; type++) {
+		change.changed |= (uint32_t)(row->inum[type] != child->ns.inum[type] ||
+					     row->id[type] != child->ns.id[type])
+				  << type;
+		change.reason[type] = NSMON_REASON_FORK;
+	}
+	change.changed &= options.types;
+	return change;
+}
+
+static void forks_whole(const struct who *creator, const struct nsmon_ns_set *row,
+			const struct who *child, uint64_t time)
+{
+	const struct nsmon_ns_change change = whole_change(row, child);
+
+	assert_int_equal(give_fork_with(creator, child, time, &change, true), 0);
+}
+
+/* The task's record of what it has become; it has these namespaces from then on. */
+static int give_change(struct who *w, const struct nsmon_ns_set *now, uint64_t time,
+		       enum nsmon_reason reason)
+{
+	struct who after = *w;
+	struct nsmon_ns_change change;
+
+	after.ns = *now;
+	change = whole_change(&w->ns, &after);
+	memset(change.reason, (int)reason, sizeof(change.reason));
+	w->ns = *now;
+	return give((struct event){ .kind = NSMON_NS,
+				    .time = time,
+				    .task = &w->task,
+				    .change = &change },
+		    state_event);
+}
+
+static int give_ns(struct who *w, enum nsmon_ns_type type, uint32_t inum, uint64_t time)
+{
+	struct nsmon_ns_set now = w->ns;
+
+	now.inum[type] = inum;
+	return give_change(w, &now, time, NSMON_REASON_UNSHARE);
+}
+
+static void unshares(struct who *w, enum nsmon_ns_type type, uint32_t inum, uint64_t time)
+{
+	assert_int_equal(give_ns(w, type, inum, time), 0);
+}
+
+static void execs(struct who *w, uint32_t old_tid, uint64_t time)
+{
+	w->exec_id++;
+	assert_int_equal(give((struct event){ .kind = NSMON_EXEC,
+					      .time = time,
+					      .task = &w->task,
+					      .exec = { .exec_id = w->exec_id,
+							.old_tid = old_tid } },
+			      state_event),
+			 0);
+}
+
+static void exits(const struct who *w, uint64_t time)
+{
+	assert_int_equal(give((struct event){ .kind = NSMON_EXIT, .time = time, .task = &w->task },
+			      state_event),
+			 0);
+}
+
+static void pass_task(const struct who *w, uint64_t time, uint32_t flags)
+{
+	assert_int_equal(give(picture(w, time, flags), state_pass_task), 0);
+}
+
+static void end_pass(void)
+{
+	assert_int_equal(state_end_pass(table), 0);
+}
+
+/* A pass that is not disturbed: these tasks and no others, up to NULL. */
+static void pass(uint64_t time, const struct who *first, ...)
+{
+	va_list more;
+
+	state_begin_pass(table, time, true);
+	va_start(more, first);
+	for (const struct who *w = first; w; w = va_arg(more, const struct who *))
+		pass_task(w, time + MS, 0);
+	va_end(more);
+	end_pass();
+}
+
+static void has_ns(uint32_t tid, enum nsmon_ns_type type, uint32_t inum)
+{
+	assert_true(reader.rows[tid].exists && reader.rows[tid].known);
+	assert_int_equal(reader.rows[tid].ns.inum[type], inum);
+}
+
+/* ---- the first picture and what was waiting when it was taken ---- */
+
+static void test_seed(void **state)
+{
+	(void)state;
+	seed(&init, 0);
+	seed(&a, 0);
+	says("proc 1; proc 10");
+	assert_false(state_can_repair(table));
+	state_seeded(table, BEGIN, END);
+	assert_true(state_can_repair(table));
+	assert_false(state_take_doubt(table));
+	assert_int_equal(state_tasks(table), 2);
+	says("");
+}
+
+/* Without -s nothing is told of them, but they are known all the same. */
+static void test_seed_untold(void **state)
+{
+	(void)state;
+	assert_int_equal(give(picture(&init, 150 * MS, 0), seed_untold), 0);
+	assert_int_equal(give(picture(&a, 150 * MS, 0), seed_untold), 0);
+	state_seeded(table, BEGIN, END);
+	says("");
+	assert_int_equal(state_tasks(table), 2);
+	reader.rows[10].exists = true;
+	pass(300 * MS, &init, &a, NULL);
+	says("");
+	exits(&a, 400 * MS);
+	says("exit 10");
+}
+
+static void test_seed_that_is_not_written(void **state)
+{
+	(void)state;
+	seed(&init, 0);
+	refuse = 1;
+	seed(&a, 0);
+	state_seeded(table, BEGIN, END);
+	says("proc 1");
+	assert_int_equal(state_tasks(table), 1);
+	pass(300 * MS, &init, &a, NULL);
+	says("fork 10 of 1 found");
+	error = -EPIPE;
+	assert_int_equal(give(picture(&b, 150 * MS, 0), seed_told), -EPIPE);
+}
+
+/* Without -T, a thread that has gone elsewhere is told, but has no row. */
+static void test_seed_thread(void **state)
+{
+	struct who thread = who(11, 10, 1);
+
+	(void)state;
+	thread.ns.inum[NSMON_NS_NET] = 7;
+	seed(&init, 0);
+	seed(&a, 0);
+	seed(&thread, 0);
+	state_seeded(table, BEGIN, END);
+	says("proc 1; proc 10; proc 11");
+	assert_int_equal(state_tasks(table), 3);
+	pass(300 * MS, &init, &a, &thread, NULL); /* quiet: it does not appear again */
+	says("");
+	state_begin_pass(table, 400 * MS, false);
+	pass_task(&init, 401 * MS, 0);
+	pass_task(&a, 401 * MS, 0);
+	pass_task(&thread, 401 * MS, 0);
+	says("proc 11 found");
+	end_pass();
+	assert_int_equal(state_tasks(table), 3);
+	state_begin_pass(table, 500 * MS, false); /* it has ended meanwhile */
+	pass_task(&init, 501 * MS, 0);
+	pass_task(&a, 501 * MS, 0);
+	end_pass();
+	says("");
+	assert_int_equal(state_tasks(table), 2);
+}
+
+static void test_events_that_the_picture_shows(void **state)
+{
+	struct nsmon_ns_set before = a.ns;
+
+	(void)state;
+	a.ns.inum[NSMON_NS_NET] = 7;
+	a.exec_id = 5;
+	seed_both();
+	/* All of them from before the row was read. */
+	forks(&init, &a, 120 * MS);
+	a.exec_id = 4;
+	execs(&a, 0, 121 * MS);
+	a.ns = before;
+	unshares(&a, NSMON_NS_NET, 7, 122 * MS);
+	unshares(&a, NSMON_NS_UTS, 3, 123 * MS);
+	says("");
+	assert_int_equal(state_tasks(table), 2);
+}
+
+static void test_events_after_the_row_was_read(void **state)
+{
+	(void)state;
+	seed_both();
+	unshares(&a, NSMON_NS_NET, 7, 160 * MS);
+	execs(&a, 0, 161 * MS);
+	forks(&a, &b, 162 * MS);
+	exits(&a, 163 * MS);
+	says("ns 10 net 103>7; exec 10; fork 20 of 10; exit 10");
+	has_ns(20, NSMON_NS_NET, 7);
+	assert_int_equal(state_tasks(table), 2);
+}
+
+/* The same moment, by two CPUs' clocks: what the row shows counts. */
+static void test_events_when_the_row_was_read(void **state)
+{
+	struct nsmon_ns_set before = a.ns, after = a.ns;
+
+	(void)state;
+	a.exec_id = 5;
+	a.ns.inum[NSMON_NS_NET] = 7;
+	seed_both();
+	a.exec_id = 4;
+	execs(&a, 0, 150 * MS + 20); /* a program shows before its record is out */
+	says("");
+	after.inum[NSMON_NS_NET] = 7;
+	after.inum[NSMON_NS_UTS] = 8;
+	a.ns = before;
+	assert_int_equal(give_change(&a, &after, 150 * MS + 10, NSMON_REASON_SETNS), 0);
+	says("ns 10 uts 101>8"); /* and the net namespace is there already */
+	has_ns(10, NSMON_NS_NET, 7);
+	execs(&a, 0, 160 * MS);
+	says("exec 10");
+}
+
+static void test_tasks_that_ended_before_the_picture_was_complete(void **state)
+{
+	struct who c = who(30, 30, 20), thread = who(31, 30, 20);
+
+	(void)state;
+	seed_both();
+	/* b is not in the picture: everything of it and its child is past. */
+	forks(&b, &c, 110 * MS);
+	execs(&c, 0, 111 * MS);
+	unshares(&c, NSMON_NS_NET, 7, 112 * MS);
+	exits(&c, 113 * MS);
+	exits(&b, 114 * MS);
+	says("");
+	/* A thread's changes are told or not, but nobody's row changes. */
+	assert_int_equal(give_ns(&thread, NSMON_NS_NET, 8, 90 * MS), 0);
+	says("");
+	assert_int_equal(state_tasks(table), 2);
+	assert_false(state_take_doubt(table));
+}
+
+/* Its creator is in the picture, and it has come and gone behind it. */
+static void test_child_of_the_backlog(void **state)
+{
+	struct who c = who(30, 30, 20);
+
+	(void)state;
+	seed_both();
+	forks_whole(&a, &a.ns, &b, 155 * MS);
+	forks_whole(&b, &b.ns, &c, 156 * MS);
+	unshares(&b, NSMON_NS_NET, 7, 157 * MS);
+	exits(&b, 158 * MS);
+	says("fork 20 of 10; fork 30 of 20; ns 20 net 103>7; exit 20");
+	has_ns(30, NSMON_NS_NET, 103);
+	assert_false(state_take_doubt(table));
+}
+
+static void test_ending_tasks(void **state)
+{
+	struct who c = who(30, 30, 1);
+
+	(void)state;
+	seed(&init, 0);
+	seed(&a, NSMON_PROC_ENDING);
+	seed(&b, NSMON_PROC_ENDING | NSMON_PROC_ENDED);
+	state_seeded(table, BEGIN, END);
+	says("proc 1");
+	assert_int_equal(state_tasks(table), 1);
+	exits(&b, 120 * MS); /* before its row was read */
+	exits(&a, 160 * MS); /* behind it */
+	says("");
+	/* Their children are nobody's that a reader knows. */
+	begin();
+	seed(&init, 0);
+	seed(&a, NSMON_PROC_ENDING);
+	state_seeded(table, BEGIN, END);
+	c.task.ppid = 10;
+	forks(&a, &c, 145 * MS);
+	says("proc 1");
+}
+
+/* Its number is another's by now. */
+static void test_ending_task_and_reuse(void **state)
+{
+	struct who again = who(10, 10, 1);
+
+	(void)state;
+	seed(&init, 0);
+	seed(&a, NSMON_PROC_ENDING);
+	state_seeded(table, BEGIN, END);
+	again.task.start_ns = again.task.thread_start_ns = 250 * MS;
+	forks(&init, &again, 250 * MS);
+	says("proc 1; fork 10 of 1");
+	exits(&again, 260 * MS);
+	says("exit 10");
+	assert_int_equal(state_tasks(table), 1);
+}
+
+/* ---- live ---- */
+
+static void test_fork_of_a_live_unknown_creator(void **state)
+{
+	struct who c = who(30, 30, 20);
+
+	(void)state;
+	seed_both();
+	forks(&b, &c, 300 * MS);
+	says("fork 30 of 20");
+	assert_true(state_take_doubt(table)); /* whose row nobody knows */
+	assert_false(state_take_doubt(table));
+	c.task.ppid = 1;
+	pass(400 * MS, &init, &a, &c, NULL);
+	says("proc 30 found");
+	has_ns(30, NSMON_NS_NET, 103);
+	/* With everything in the record nothing is in doubt. */
+	begin();
+	seed_both();
+	forks_whole(&b, &b.ns, &c, 300 * MS);
+	says("fork 30 of 20; proc 30 found");
+	has_ns(30, NSMON_NS_NET, 103);
+}
+
+/* A change begins with something else than what was told: that was lost. */
+static void test_healing(void **state)
+{
+	struct nsmon_ns_set now;
+
+	(void)state;
+	seed_both();
+	a.ns.inum[NSMON_NS_NET] = 7; /* lost */
+	unshares(&a, NSMON_NS_NET, 8, 300 * MS);
+	says("ns 10 net 103>7 found; ns 10 net 7>8");
+	/* A type that did not change now, but has before. */
+	a.ns.inum[NSMON_NS_UTS] = 9;
+	unshares(&a, NSMON_NS_NET, 10, 301 * MS);
+	says("ns 10 uts 101>9 found; ns 10 net 8>10");
+	/* Back to what it was told to be: nothing to say. */
+	a.ns.inum[NSMON_NS_IPC] = 11;
+	unshares(&a, NSMON_NS_IPC, 102, 302 * MS);
+	says("");
+	/* Type by type, in their order. */
+	now = a.ns;
+	a.ns.inum[NSMON_NS_MNT] = 12;
+	now.inum[NSMON_NS_MNT] = 13;
+	now.inum[NSMON_NS_TIME] = 14;
+	a.ns.id[NSMON_NS_USER] = now.id[NSMON_NS_USER] = 15; /* the same number, another namespace */
+	assert_int_equal(give_change(&a, &now, 303 * MS, NSMON_REASON_SETNS), 0);
+	says("ns 10 mnt 100>12 found; ns 10 mnt 12>13; ns 10 user 106>106 found; ns 10 time 108>14");
+	pass(400 * MS, &init, &a, NULL);
+	says("");
+}
+
+static void test_unknown_task(void **state)
+{
+	struct who c = who(30, 30, 99);
+
+	(void)state;
+	seed_both();
+	/* Its fork was lost; it begins as its parent, and is told what it differs in. */
+	b.ns.inum[NSMON_NS_UTS] = 7;
+	unshares(&b, NSMON_NS_NET, 8, 300 * MS);
+	says("fork 20 of 10 found; ns 20 uts 101>7 found; ns 20 net 103>8");
+	assert_true(state_take_doubt(table));
+	/* Nor is its parent known. */
+	unshares(&c, NSMON_NS_NET, 9, 301 * MS);
+	says("fork 30 of 99 found; ns 30 net 103>9; proc 30 found");
+	has_ns(30, NSMON_NS_NET, 9);
+	has_ns(30, NSMON_NS_MNT, 100);
+	/* An exec alone says nothing of namespaces: a picture does. */
+	c = who(40, 40, 99);
+	execs(&c, 0, 302 * MS);
+	says("fork 40 of 99 found; exec 40");
+	assert_true(state_take_doubt(table));
+	pass(400 * MS, &init, &a, &b, NULL);
+	says("exit 30 found; exit 40 found");
+	exits(&c, 500 * MS);
+	says("fork 40 of 99 found; exit 40");
+}
+
+static void test_exec_is_told_once(void **state)
+{
+	(void)state;
+	seed_both();
+	a.exec_id = 6;
+	pass(300 * MS, &init, &a, NULL);
+	says("");
+	assert_int_equal(state_unsure(table), 1); /* its record may be on its way */
+	pass(310 * MS, &init, &a, NULL);
+	says("exec 10 found");
+	assert_int_equal(state_unsure(table), 0);
+	a.exec_id = 5;
+	execs(&a, 0, 320 * MS); /* here it is */
+	says("");
+	execs(&a, 0, 330 * MS);
+	says("exec 10");
+	/* Two programs between two pictures: each has been seen once. */
+	a.exec_id = 9;
+	pass(340 * MS, &init, &a, NULL);
+	a.exec_id = 10;
+	pass(350 * MS, &init, &a, NULL);
+	says("");
+	pass(360 * MS, &init, &a, NULL);
+	says("exec 10 found");
+}
+
+static void test_reuse_of_a_number(void **state)
+{
+	struct who again = who(10, 10, 1);
+
+	(void)state;
+	again.task.start_ns = again.task.thread_start_ns = 250 * MS;
+	seed_both();
+	forks(&init, &again, 250 * MS); /* the exit was lost */
+	says("exit 10 found; fork 10 of 1");
+	again.task.start_ns = again.task.thread_start_ns = 260 * MS;
+	execs(&again, 0, 261 * MS); /* and here the fork, too */
+	says("exit 10 found; fork 10 of 1 found; exec 10");
+	again.task.start_ns = again.task.thread_start_ns = 270 * MS;
+	pass(280 * MS, &init, &again, NULL);
+	says("exit 10 found; fork 10 of 1 found");
+	again.task.start_ns = again.task.thread_start_ns = 290 * MS;
+	exits(&again, 291 * MS);
+	says("exit 10 found; fork 10 of 1 found; exit 10");
+	/* A creator with the number of another one is no creator. */
+	again = a;
+	again.task.start_ns = 300 * MS;
+	begin();
+	seed_both();
+	forks(&again, &b, 310 * MS);
+	says("fork 20 of 10");
+	assert_true(state_take_doubt(table));
+}
+
+/* ---- threads ---- */
+
+static void test_threads_without_rows(void **state)
+{
+	struct who thread = who(11, 10, 1);
+
+	(void)state;
+	seed_both();
+	unshares(&thread, NSMON_NS_NET, 7, 300 * MS);
+	says("ns 11 net 103>7");
+	has_ns(10, NSMON_NS_NET, 103);
+	unshares(&thread, NSMON_NS_NET, 103, 301 * MS);
+	says("ns 11 net 7>103");
+	assert_int_equal(state_tasks(table), 2);
+	/* It execs, and is the process: the main thread had been at 8. */
+	unshares(&a, NSMON_NS_NET, 8, 302 * MS);
+	execs(&a, 11, 303 * MS);
+	a.ns = init.ns;
+	{
+		struct who was = a;
+
+		was.ns.inum[NSMON_NS_NET] = 8;
+		assert_int_equal(give_change(&was, &a.ns, 304 * MS, NSMON_REASON_EXEC), 0);
+	}
+	says("ns 10 net 103>8; exec 10 was 11; ns 10 net 8>103");
+	pass(400 * MS, &init, &a, NULL);
+	says("");
+}
+
+static void test_threads_with_rows(void **state)
+{
+	struct who thread = who(11, 10, 1), other = who(12, 10, 1);
+	struct who was;
+
+	(void)state;
+	options.threads = true;
+	begin();
+	seed_both();
+	forks(&a, &thread, 300 * MS);
+	forks(&thread, &other, 301 * MS);
+	unshares(&thread, NSMON_NS_NET, 7, 302 * MS);
+	unshares(&a, NSMON_NS_UTS, 8, 303 * MS);
+	says("fork 11 of 10; fork 12 of 11; ns 11 net 103>7; ns 10 uts 101>8");
+	/* A child of the thread begins as the thread. */
+	b.ns = thread.ns;
+	forks(&thread, &b, 304 * MS);
+	says("fork 20 of 11");
+	has_ns(20, NSMON_NS_NET, 7);
+	assert_int_equal(state_tasks(table), 5);
+	/* The thread execs: the others end, and it takes the process's number. */
+	exits(&other, 310 * MS);
+	exits(&a, 311 * MS);
+	was = a;
+	a.ns = thread.ns;
+	execs(&a, 11, 312 * MS);
+	assert_int_equal(give_change(&was, &a.ns, 313 * MS, NSMON_REASON_EXEC), 0);
+	says("exit 12; exit 10; exec 10 was 11; ns 10 uts 8>101; ns 10 net 103>7");
+	assert_int_equal(state_tasks(table), 3);
+	pass(400 * MS, &init, &a, &b, NULL);
+	says("");
+	has_ns(10, NSMON_NS_NET, 7);
+}
+
+/* The exec of the thread, or an exit before it, was lost. */
+static void test_threads_with_rows_and_a_loss(void **state)
+{
+	struct who thread = who(11, 10, 1);
+
+	(void)state;
+	options.threads = true;
+	begin();
+	seed_both();
+	thread.ns.inum[NSMON_NS_NET] = 7;
+	forks_whole(&a, &a.ns, &thread, 300 * MS);
+	says("fork 11 of 10; ns 11 net 103>7");
+	execs(&a, 11, 301 * MS); /* a's own exit is missing */
+	says("exec 10 was 11");
+	a.ns = thread.ns;
+	pass(400 * MS, &init, &a, NULL);
+	says("");
+	has_ns(10, NSMON_NS_NET, 7);
+	assert_int_equal(state_tasks(table), 2);
+	/* Now the exec itself, and the exits. */
+	thread = who(12, 10, 1);
+	thread.ns.inum[NSMON_NS_UTS] = 8;
+	forks_whole(&a, &a.ns, &thread, 410 * MS);
+	says("fork 12 of 10; ns 12 uts 101>8; ns 12 net 7>103");
+	a.ns = thread.ns;
+	a.exec_id = 3;
+	pass(500 * MS, &init, &a, NULL);
+	says("ns 10 uts 101>8 found; ns 10 net 7>103 found; exit 12 found");
+	pass(510 * MS, &init, &a, NULL);
+	says("exec 10 found");
+}
+
+/* ---- later pictures ---- */
+
+static void test_pass_finds_what_was_lost(void **state)
+{
+	(void)state;
+	seed_both();
+	pass(300 * MS, &init, &a, NULL);
+	says("");
+	b.ns.inum[NSMON_NS_NET] = 7;
+	pass(310 * MS, &init, &a, &b, NULL); /* a fork */
+	says("fork 20 of 10 found; ns 20 net 103>7 found");
+	a.ns.inum[NSMON_NS_MNT] = 8; /* changes */
+	a.ns.inum[NSMON_NS_USER] = 9;
+	pass(320 * MS, &init, &a, &b, NULL);
+	says("ns 10 mnt 100>8 found; ns 10 user 106>9 found");
+	pass(330 * MS, &init, &b, NULL); /* an exit */
+	says("exit 10 found");
+	b.exec_id = 4; /* an exec */
+	pass(340 * MS, &init, &b, NULL);
+	pass(350 * MS, &init, &b, NULL);
+	says("exec 20 found");
+	pass(360 * MS, &init, &b, NULL);
+	says("");
+	assert_int_equal(state_unsure(table), 0);
+	assert_int_equal(state_tasks(table), 2);
+}
+
+/* Of a parent that nobody knows, it begins with a row of its own. */
+static void test_pass_finds_a_stranger(void **state)
+{
+	struct who c = who(30, 30, 99);
+
+	(void)state;
+	seed_both();
+	c.ns.inum[NSMON_NS_NET] = 7;
+	pass(300 * MS, &init, &a, &c, NULL);
+	says("fork 30 of 99 found; proc 30 found");
+	has_ns(30, NSMON_NS_NET, 7);
+	pass(310 * MS, &init, &a, &c, NULL);
+	says("");
+}
+
+static void test_pass_is_not_sure(void **state)
+{
+	(void)state;
+	seed_both();
+	a.ns.inum[NSMON_NS_NET] = 7;
+	/* In a call: what it has become may not be told yet. */
+	state_begin_pass(table, 300 * MS, true);
+	pass_task(&init, 301 * MS, 0);
+	pass_task(&a, 301 * MS, NSMON_PROC_BUSY);
+	pass_task(&b, 301 * MS, NSMON_PROC_BUSY); /* newborn */
+	end_pass();
+	says("");
+	assert_int_equal(state_unsure(table), 2);
+	/* An event came after the row was read. */
+	a.ns.inum[NSMON_NS_NET] = 103;
+	state_begin_pass(table, 310 * MS, true);
+	pass_task(&init, 311 * MS, 0);
+	unshares(&a, NSMON_NS_NET, 7, 312 * MS);
+	says("ns 10 net 103>7");
+	a.ns.inum[NSMON_NS_NET] = 103;
+	pass_task(&a, 311 * MS, 0); /* the old row */
+	end_pass();
+	says("");
+	assert_int_equal(state_unsure(table), 1);
+	a.ns.inum[NSMON_NS_NET] = 7;
+	/* It is about to end. */
+	state_begin_pass(table, 320 * MS, true);
+	pass_task(&init, 321 * MS, 0);
+	pass_task(&a, 321 * MS, NSMON_PROC_ENDING);
+	pass_task(&b, 321 * MS, NSMON_PROC_ENDING); /* never told: need not be */
+	end_pass();
+	says("");
+	assert_int_equal(state_unsure(table), 1);
+	/* Its exit record is out, but did not come. */
+	state_begin_pass(table, 330 * MS, true);
+	pass_task(&init, 331 * MS, 0);
+	pass_task(&a, 331 * MS, NSMON_PROC_ENDING | NSMON_PROC_ENDED);
+	pass_task(&b, 331 * MS, NSMON_PROC_ENDING | NSMON_PROC_ENDED);
+	end_pass();
+	says("exit 10 found");
+	assert_int_equal(state_unsure(table), 0);
+}
+
+static void test_pass_and_a_fork_meanwhile(void **state)
+{
+	(void)state;
+	seed_both();
+	state_begin_pass(table, 300 * MS, true);
+	pass_task(&init, 301 * MS, 0);
+	pass_task(&a, 301 * MS, 0);
+	forks(&a, &b, 302 * MS); /* the iterator was past its number */
+	end_pass();
+	says("fork 20 of 10");
+	/* Read before its record came. */
+	exits(&b, 303 * MS);
+	state_begin_pass(table, 310 * MS, true);
+	b.task.start_ns = b.task.thread_start_ns = 311 * MS;
+	forks(&a, &b, 311 * MS);
+	pass_task(&init, 312 * MS, 0);
+	pass_task(&a, 312 * MS, 0);
+	pass_task(&b, 312 * MS, 0);
+	end_pass();
+	says("exit 20; fork 20 of 10");
+}
+
+/* Without its namespaces there is nothing to compare, but it lives. */
+static void test_partial_rows(void **state)
+{
+	struct who partial = who(10, 10, 1);
+	struct who thread = who(11, 10, 1);
+	struct nsmon_ns_set all = a.ns;
+
+	(void)state;
+	memset(&partial.ns, 0, sizeof(partial.ns));
+	partial.ns.inum[NSMON_NS_PID] = FIRST(NSMON_NS_PID);
+	partial.ns.inum[NSMON_NS_USER] = FIRST(NSMON_NS_USER);
+	seed_both();
+	state_begin_pass(table, 300 * MS, true);
+	pass_task(&init, 301 * MS, 0);
+	pass_task(&partial, 301 * MS, NSMON_PROC_PARTIAL);
+	end_pass();
+	says("");
+	assert_int_equal(state_unsure(table), 0);
+	/* Met like that by the first picture: its thread execs, and it has all again. */
+	begin();
+	seed(&init, 0);
+	seed(&partial, NSMON_PROC_PARTIAL);
+	state_seeded(table, BEGIN, END);
+	says("proc 1; proc 10");
+	b.ns = all;
+	forks_whole(&thread, &all, &b, 300 * MS);
+	says("fork 20 of 10; proc 20 found");
+	has_ns(20, NSMON_NS_NET, 103);
+	execs(&a, 11, 301 * MS);
+	says("exec 10 was 11");
+	assert_true(state_take_doubt(table));
+	pass(400 * MS, &init, &a, &b, NULL);
+	says("proc 10 found");
+	has_ns(10, NSMON_NS_NET, 103);
+}
+
+/* Read, then its exit came, then the row was handed over. */
+static void test_nobody_rises_from_the_dead(void **state)
+{
+	(void)state;
+	seed_both();
+	state_begin_pass(table, 300 * MS, true);
+	exits(&a, 302 * MS);
+	says("exit 10");
+	assert_int_equal(state_tasks(table), 1);
+	pass_task(&init, 301 * MS, 0);
+	pass_task(&a, 301 * MS, 0);
+	end_pass();
+	says("");
+	/* In the next pass of the same repair it is past. */
+	pass(310 * MS, &init, NULL);
+	says("");
+	state_end_repair(table);
+	assert_int_equal(state_tasks(table), 1);
+	/* One whose whole life was in a pass, and whose number lives on. */
+	state_begin_pass(table, 320 * MS, true);
+	b.task.start_ns = b.task.thread_start_ns = 321 * MS;
+	forks(&init, &b, 321 * MS);
+	exits(&b, 323 * MS);
+	b.task.start_ns = b.task.thread_start_ns = 324 * MS;
+	forks(&init, &b, 324 * MS);
+	says("fork 20 of 1; exit 20; fork 20 of 1");
+	b.task.start_ns = b.task.thread_start_ns = 321 * MS;
+	state_end_repair(table);
+	b.task.start_ns = b.task.thread_start_ns = 324 * MS;
+	pass(330 * MS, &init, &b, NULL);
+	says("");
+	assert_int_equal(state_tasks(table), 2);
+}
+
+/* ---- what was asked for ---- */
+
+static void test_types(void **state)
+{
+	struct nsmon_ns_set now;
+
+	(void)state;
+	options.types = 1 << NSMON_NS_NET;
+	begin();
+	seed_both();
+	a.ns.inum[NSMON_NS_UTS] = 7; /* nobody hears of it */
+	unshares(&a, NSMON_NS_NET, 8, 300 * MS);
+	says("ns 10 net 103>8");
+	a.ns.inum[NSMON_NS_UTS] = 9;
+	now = a.ns;
+	a.ns.inum[NSMON_NS_NET] = 10;
+	now.inum[NSMON_NS_NET] = 11;
+	assert_int_equal(give_change(&a, &now, 301 * MS, NSMON_REASON_SETNS), 0);
+	says("ns 10 net 8>10 found; ns 10 net 10>11");
+	b.ns = a.ns;
+	b.ns.inum[NSMON_NS_UTS] = 12;
+	b.ns.inum[NSMON_NS_NET] = 13;
+	forks_whole(&a, &a.ns, &b, 302 * MS);
+	says("fork 20 of 10; ns 20 net 11>13");
+	b.ns.inum[NSMON_NS_UTS] = 14;
+	b.ns.inum[NSMON_NS_NET] = 15;
+	pass(400 * MS, &init, &a, &b, NULL);
+	says("ns 20 net 13>15 found");
+	pass(410 * MS, &init, &a, &b, NULL);
+	says("");
+}
+
+static void test_failed_attempt(void **state)
+{
+	struct nsmon_failed failed = { .error = EPERM, .reason = NSMON_REASON_SETNS };
+	struct event event = { .kind = NSMON_NS, .time = 300 * MS, .task = &b.task,
+			       .failed = &failed };
+
+	(void)state;
+	seed_both();
+	assert_int_equal(give(event, state_event), 0);
+	says("ns 20");
+	assert_int_equal(state_tasks(table), 2);
+	error = -EPIPE;
+	assert_int_equal(give(event, state_event), -EPIPE);
+}
+
+/* There is no picture where the kernel has no iterator. */
+static void test_without_a_picture(void **state)
+{
+	(void)state;
+	forks(&a, &b, 100 * MS);
+	b.exec_id = 1;
+	execs(&b, 0, 101 * MS);
+	unshares(&b, NSMON_NS_NET, 7, 102 * MS);
+	exits(&b, 103 * MS);
+	says("fork 20 of 10; exec 20; ns 20 net 103>7; exit 20");
+	reader.rows[10].exists = true;
+	unshares(&a, NSMON_NS_NET, 7, 104 * MS);
+	exits(&a, 105 * MS);
+	says("ns 10 net 103>7; exit 10");
+	assert_false(state_can_repair(table));
+	assert_false(state_take_doubt(table));
+}
+
+static void test_other_kinds(void **state)
+{
+	struct event lost = { .kind = NSMON_LOST };
+
+	(void)state;
+	seed_both();
+	assert_int_equal(state_event(table, &lost), 0);
+	assert_int_equal(give(picture(&b, 300 * MS, 0), state_event), 0);
+	says("");
+	assert_int_equal(state_tasks(table), 2);
+}
+
+/* ---- what was not written ---- */
+
+static void test_unwritten(void **state)
+{
+	struct nsmon_ns_set now;
+
+	(void)state;
+	seed_both();
+	/* A fork: no row. */
+	refuse = 1;
+	forks(&a, &b, 300 * MS);
+	says("");
+	assert_int_equal(state_tasks(table), 2);
+	pass(310 * MS, &init, &a, &b, NULL);
+	says("fork 20 of 10 found");
+	/* One type of three. */
+	now = a.ns;
+	now.inum[NSMON_NS_MNT] = 7;
+	now.inum[NSMON_NS_UTS] = 8;
+	now.inum[NSMON_NS_IPC] = 9;
+	refuse = 2;
+	assert_int_equal(give_change(&a, &now, 320 * MS, NSMON_REASON_UNSHARE), 0);
+	says("ns 10 mnt 100>7; ns 10 ipc 102>9");
+	pass(330 * MS, &init, &a, &b, NULL);
+	says("ns 10 uts 101>8 found");
+	/* An exec. */
+	refuse = 1;
+	execs(&a, 0, 340 * MS);
+	pass(350 * MS, &init, &a, &b, NULL);
+	pass(351 * MS, &init, &a, &b, NULL);
+	says("exec 10 found");
+	/* What a pass found out. */
+	a.ns.inum[NSMON_NS_NET] = 10;
+	a.ns.inum[NSMON_NS_USER] = 11;
+	refuse = 1;
+	pass(360 * MS, &init, &a, &b, NULL);
+	says("ns 10 user 106>11 found");
+	pass(361 * MS, &init, &a, &b, NULL);
+	says("ns 10 net 103>10 found");
+	/* An exit. */
+	refuse = 1;
+	exits(&b, 370 * MS);
+	says("");
+	assert_int_equal(state_tasks(table), 3);
+	refuse = 1;
+	pass(380 * MS, &init, &a, NULL);
+	says("");
+	assert_int_equal(state_tasks(table), 3);
+	pass(390 * MS, &init, &a, NULL);
+	says("exit 20 found");
+}
+
+static void test_errors_are_passed_on(void **state)
+{
+	struct nsmon_ns_change change;
+
+	(void)state;
+	seed_both();
+	error = -EPIPE;
+	b.ns.inum[NSMON_NS_NET] = 7;
+	change = whole_change(&a.ns, &b);
+	assert_int_equal(give_fork_with(&a, &b, 300 * MS, &change, true), -EPIPE);
+	assert_int_equal(give_fork_with(&a, &b, 300 * MS, &change, false), -EPIPE);
+	assert_int_equal(give_ns(&a, NSMON_NS_NET, 8, 301 * MS), -EPIPE);
+	a.ns = init.ns;
+	assert_int_equal(give_ns(&b, NSMON_NS_NET, 9, 302 * MS), -EPIPE);
+	assert_int_equal(give((struct event){ .kind = NSMON_EXEC,
+					      .time = 303 * MS,
+					      .task = &a.task,
+					      .exec.exec_id = 3 },
+			      state_event),
+			 -EPIPE);
+	assert_int_equal(give((struct event){ .kind = NSMON_EXIT,
+					      .time = 304 * MS,
+					      .task = &a.task },
+			      state_event),
+			 -EPIPE);
+	state_begin_pass(table, 310 * MS, false);
+	a.ns.inum[NSMON_NS_UTS] = 10;
+	assert_int_equal(give(picture(&a, 311 * MS, 0), state_pass_task), -EPIPE);
+	assert_int_equal(give(picture(&b, 311 * MS, 0), state_pass_task), -EPIPE);
+	assert_int_equal(state_end_pass(table), -EPIPE);
+	says("");
+	assert_int_equal(state_tasks(table), 2);
+}
+
+/* ---- what was written, but did not get through ---- */
+
+static struct reader saved;
+static uint64_t saved_seq;
+
+static void save(void)
+{
+	saved = reader;
+	saved_seq = seq;
+}
+
+/* The lines since save() are dropped, and their numbers are used again. */
+static void undo(void)
+{
+	reader = saved;
+	seq = saved_seq;
+	state_undo(table, seq);
+	says("");
+	assert_int_equal(state_tasks(table), reader_count(&reader));
+}
+
+#define after(what)                                                                                \
+	do {                                                                                       \
+		says(what);                                                                        \
+		undo();                                                                            \
+	} while (0)
+
+static void test_undo(void **state)
+{
+	struct nsmon_ns_set now = a.ns;
+
+	(void)state;
+	seed_both();
+	save();
+	/* Each kind, alone. */
+	forks(&a, &b, 300 * MS);
+	after("fork 20 of 10");
+	pass(301 * MS, &init, &a, &b, NULL);
+	after("fork 20 of 10 found");
+	exits(&a, 302 * MS);
+	after("exit 10");
+	pass(303 * MS, &init, &a, NULL);
+	says("");
+	unshares(&a, NSMON_NS_NET, 7, 304 * MS);
+	after("ns 10 net 103>7");
+	pass(305 * MS, &init, &a, NULL);
+	after("ns 10 net 103>7 found");
+	execs(&a, 0, 306 * MS);
+	after("exec 10");
+	pass(307 * MS, &init, &a, NULL);
+	after("ns 10 net 103>7 found");
+	pass(308 * MS, &init, NULL);
+	after("exit 10 found");
+	/* All of it, one after another. */
+	forks(&a, &b, 310 * MS);
+	unshares(&b, NSMON_NS_NET, 9, 311 * MS);
+	exits(&a, 312 * MS);
+	exits(&b, 313 * MS);
+	forks(&init, &b, 314 * MS);
+	after("fork 20 of 10; ns 20 net 103>9; exit 10; exit 20; fork 20 of 1");
+	/* And it is told again in the end. */
+	a.exec_id = 1;
+	a.ns = now;
+	a.ns.inum[NSMON_NS_NET] = 7;
+	pass(400 * MS, &init, &a, &b, NULL);
+	pass(401 * MS, &init, &a, &b, NULL);
+	says("ns 10 net 103>7 found; fork 20 of 10 found; ns 20 net 7>9 found; exec 10 found");
+}
+
+static void test_undo_of_a_move(void **state)
+{
+	struct who thread = who(11, 10, 1);
+
+	(void)state;
+	options.threads = true;
+	begin();
+	seed_both();
+	forks(&a, &thread, 300 * MS);
+	unshares(&thread, NSMON_NS_NET, 7, 301 * MS);
+	said[said_len = 0] = 0;
+	save();
+	exits(&a, 302 * MS);
+	execs(&a, 11, 303 * MS);
+	after("exit 10; exec 10 was 11");
+	assert_int_equal(state_tasks(table), 3);
+	a.ns = thread.ns;
+	pass(400 * MS, &init, &a, NULL);
+	pass(401 * MS, &init, &a, NULL);
+	says("ns 10 net 103>7 found; exit 11 found; exec 10 found");
+}
+
+static void test_settle(void **state)
+{
+	(void)state;
+	seed_both();
+	forks(&a, &b, 300 * MS);
+	says("fork 20 of 10");
+	state_settle(table);
+	state_undo(table, 0); /* it is written: nothing can take it back */
+	assert_int_equal(state_tasks(table), 3);
+	save();
+	exits(&b, 301 * MS);
+	after("exit 20");
+	assert_int_equal(state_tasks(table), 3);
+}
+
+/* More than the output can hold back: the oldest are written for certain. */
+static void test_undo_has_an_end(void **state)
+{
+	(void)state;
+	seed_both();
+	for (uint32_t i = 0; i < 20000; i++) {
+		unshares(&a, NSMON_NS_NET, 1000 + i, 300 * MS + i);
+		said[said_len = 0] = 0;
+	}
+	state_undo(table, seq - 1000);
+	reader.rows[10].ns.inum[NSMON_NS_NET] = 1000 + 18999;
+	seq -= 1000;
+	pass(400 * MS, &init, &a, NULL);
+	says("ns 10 net 19999>20999 found");
+}
+
+/* The same sets again and again, in more rows than one block has. */
+static void test_many_tasks(void **state)
+{
+	(void)state;
+	seed_both();
+	for (int round = 0; round < 3; round++) {
+		for (uint32_t tid = 100; tid < READER_TASKS; tid++) {
+			struct who child = who(tid, tid, 10);
+
+			child.ns.inum[NSMON_NS_NET] = tid % 7 + 1;
+			forks_whole(&a, &a.ns, &child, 300 * MS);
+			said[said_len = 0] = 0;
+		}
+		assert_int_equal(state_tasks(table), READER_TASKS - 100 + 2);
+		state_settle(table);
+		for (uint32_t tid = 100; tid < READER_TASKS; tid++) {
+			struct who child = who(tid, tid, 10);
+
+			exits(&child, 301 * MS);
+			said[said_len = 0] = 0;
+		}
+		assert_int_equal(state_tasks(table), 2);
+	}
+}
+
+#define TEST(function) cmocka_unit_test_setup_teardown(function, set_up, tear_down)
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		TEST(test_seed),
+		TEST(test_seed_untold),
+		TEST(test_seed_that_is_not_written),
+		TEST(test_seed_thread),
+		TEST(test_events_that_the_picture_shows),
+		TEST(test_events_after_the_row_was_read),
+		TEST(test_events_when_the_row_was_read),
+		TEST(test_tasks_that_ended_before_the_picture_was_complete),
+		TEST(test_child_of_the_backlog),
+		TEST(test_ending_tasks),
+		TEST(test_ending_task_and_reuse),
+		TEST(test_fork_of_a_live_unknown_creator),
+		TEST(test_healing),
+		TEST(test_unknown_task),
+		TEST(test_exec_is_told_once),
+		TEST(test_reuse_of_a_number),
+		TEST(test_threads_without_rows),
+		TEST(test_threads_with_rows),
+		TEST(test_threads_with_rows_and_a_loss),
+		TEST(test_pass_finds_what_was_lost),
+		TEST(test_pass_finds_a_stranger),
+		TEST(test_pass_is_not_sure),
+		TEST(test_pass_and_a_fork_meanwhile),
+		TEST(test_partial_rows),
+		TEST(test_nobody_rises_from_the_dead),
+		TEST(test_types),
+		TEST(test_failed_attempt),
+		TEST(test_without_a_picture),
+		TEST(test_other_kinds),
+		TEST(test_unwritten),
+		TEST(test_errors_are_passed_on),
+		TEST(test_undo),
+		TEST(test_undo_of_a_move),
+		TEST(test_settle),
+		TEST(test_undo_has_an_end),
+		TEST(test_many_tasks),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
