@@ -485,6 +485,23 @@ static void test_child_of_the_backlog(void **state)
 	assert_false(state_take_doubt(table));
 }
 
+/*
+ * The child was made before its creator's row was read, and had ended when it
+ * came to its own: what it began with is not what the row shows.
+ */
+static void test_child_from_before_its_creators_row(void **state)
+{
+	(void)state;
+	a.ns.inum[NSMON_NS_NET] = 7;
+	seed_both();
+	a.ns.inum[NSMON_NS_NET] = 103;
+	forks_whole(&a, &a.ns, &b, 120 * MS);
+	says("fork 20 of 10; ns 20 net 7>103");
+	unshares(&a, NSMON_NS_NET, 7, 121 * MS);
+	exits(&b, 122 * MS);
+	says("exit 20");
+}
+
 static void test_ending_tasks(void **state)
 {
 	struct who c = who(30, 30, 1);
@@ -548,6 +565,39 @@ static void test_fork_of_a_live_unknown_creator(void **state)
 	forks_whole(&b, &b.ns, &c, 300 * MS);
 	says("fork 30 of 20; proc 30 found");
 	has_ns(30, NSMON_NS_NET, 103);
+}
+
+/* Without -T a child of a thread begins as its process's main thread. */
+static void test_child_of_a_thread(void **state)
+{
+	struct who thread = who(11, 10, 1);
+
+	(void)state;
+	seed_both();
+	thread.ns.inum[NSMON_NS_NET] = 7;
+	b.ns.inum[NSMON_NS_NET] = 7;
+	forks_whole(&thread, &a.ns, &b, 300 * MS);
+	says("fork 20 of 10; ns 20 net 103>7");
+	has_ns(20, NSMON_NS_NET, 7);
+	/* The main thread has gone to 8, which the kernel read too late or too early. */
+	unshares(&a, NSMON_NS_UTS, 8, 310 * MS);
+	says("ns 10 uts 101>8");
+	b = who(30, 30, 10);
+	b.ns.inum[NSMON_NS_NET] = 7;
+	thread.ns = init.ns;
+	forks_whole(&thread, &thread.ns, &b, 311 * MS);
+	says("fork 30 of 10; ns 30 uts 8>101; ns 30 net 103>7");
+	has_ns(30, NSMON_NS_UTS, 101);
+	/* And where only the change was asked for, there is no row. */
+	thread = who(12, 10, 1);
+	thread.ns.inum[NSMON_NS_IPC] = 9;
+	{
+		const struct nsmon_ns_change change = whole_change(&a.ns, &thread);
+
+		assert_int_equal(give_fork_with(&a, &thread, 320 * MS, &change, false), 0);
+	}
+	says("ns 12 uts 8>101; ns 12 ipc 102>9");
+	assert_int_equal(state_tasks(table), 4);
 }
 
 /* A change begins with something else than what was told: that was lost. */
@@ -1257,9 +1307,11 @@ int main(void)
 		TEST(test_events_when_the_row_was_read),
 		TEST(test_tasks_that_ended_before_the_picture_was_complete),
 		TEST(test_child_of_the_backlog),
+		TEST(test_child_from_before_its_creators_row),
 		TEST(test_ending_tasks),
 		TEST(test_ending_task_and_reuse),
 		TEST(test_fork_of_a_live_unknown_creator),
+		TEST(test_child_of_a_thread),
 		TEST(test_healing),
 		TEST(test_unknown_task),
 		TEST(test_exec_is_told_once),
