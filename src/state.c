@@ -979,6 +979,8 @@ int state_pass_task(struct state *state, const struct event *proc)
 			return err;
 		row = NULL;
 	}
+	if (row && row->data.kind == ROW_ENDING)
+		row->data.generation = state->generation; /* its exit may still come */
 	if (flags & NSMON_PROC_ENDED || (row && row->data.kind != ROW_TOLD))
 		return 0; /* without its generation: state_end_pass() tells what is to be told */
 	if (row)

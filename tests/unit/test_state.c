@@ -526,6 +526,27 @@ static void test_ending_tasks(void **state)
 	says("proc 1");
 }
 
+/* It takes its time to end, past another picture. */
+static void test_ending_task_and_a_later_picture(void **state)
+{
+	(void)state;
+	seed(&init, 0);
+	seed(&a, NSMON_PROC_ENDING);
+	state_seeded(table, BEGIN, END);
+	says("proc 1");
+	for (uint64_t time = 300; time < 600; time += 100) {
+		state_begin_pass(table, time * MS, true);
+		pass_task(&init, time * MS + 1, 0);
+		pass_task(&a, time * MS + 1, NSMON_PROC_ENDING);
+		end_pass();
+		assert_int_equal(state_unsure(table), 0);
+		state_end_repair(table);
+	}
+	exits(&a, 600 * MS);
+	says("");
+	assert_int_equal(state_tasks(table), 1);
+}
+
 /* Its number is another's by now. */
 static void test_ending_task_and_reuse(void **state)
 {
@@ -1309,6 +1330,7 @@ int main(void)
 		TEST(test_child_of_the_backlog),
 		TEST(test_child_from_before_its_creators_row),
 		TEST(test_ending_tasks),
+		TEST(test_ending_task_and_a_later_picture),
 		TEST(test_ending_task_and_reuse),
 		TEST(test_fork_of_a_live_unknown_creator),
 		TEST(test_child_of_a_thread),
