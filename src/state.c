@@ -747,18 +747,33 @@ static bool is_partial(const struct row *row)
 	return !row->data.set || !row->data.set->ns.inum[NSMON_NS_MNT];
 }
 
+/* With -T: whoever else had the thread's number has ended, or its row would be taken along. */
+static int end_namesake(struct state *state, const struct event *event)
+{
+	struct row *row = state->options->threads && event->exec.old_tid
+				  ? find(state, event->exec.old_tid)
+				  : NULL;
+
+	return row && row->data.task.pid != event->task->pid ? tell_end(state, row, event->time)
+							     : 0;
+}
+
 static int handle_exec(struct state *state, const struct event *event)
 {
 	struct row *thread = find_execed(state, event);
 	struct row *row = thread;
 	int told = thread ? 1 : find_told(state, event, &row);
 	int64_t seq;
+	int err;
 
 	if (told <= 0)
 		return told;
 	if (row && row->data.seeded &&
 	    (is_in_picture(row, event) || row->data.exec_id == event->exec.exec_id))
 		return 0;
+	err = end_namesake(state, event);
+	if (err)
+		return err;
 	seq = state->tell(state->context, event, STATE_EVENT);
 	if (seq <= 0 || !row)
 		return seq < 0 ? (int)seq : 0;

@@ -827,6 +827,28 @@ static void test_threads_with_rows_and_a_loss(void **state)
 	says("exec 10 found");
 }
 
+/* Whose number the thread had was never told to have ended: it must not be moved. */
+static void test_exec_of_a_thread_with_the_number_of_another(void **state)
+{
+	struct who stale = who(11, 11, 1);
+
+	(void)state;
+	options.threads = true;
+	begin();
+	stale.ns.inum[NSMON_NS_NET] = 7;
+	seed(&init, 0);
+	seed(&a, 0);
+	seed(&stale, 0);
+	state_seeded(table, BEGIN, END);
+	says("proc 1; proc 10; proc 11");
+	execs(&a, 11, 300 * MS);
+	pass(400 * MS, &init, &a, NULL);
+	has_ns(10, NSMON_NS_NET, 103);
+	assert_false(reader.rows[11].exists);
+	assert_int_equal(state_tasks(table), reader_count(&reader));
+	says("exit 11 found; exec 10 was 11");
+}
+
 /* ---- later pictures ---- */
 
 static void test_pass_finds_what_was_lost(void **state)
@@ -1341,6 +1363,7 @@ int main(void)
 		TEST(test_threads_without_rows),
 		TEST(test_threads_with_rows),
 		TEST(test_threads_with_rows_and_a_loss),
+		TEST(test_exec_of_a_thread_with_the_number_of_another),
 		TEST(test_pass_finds_what_was_lost),
 		TEST(test_pass_finds_a_stranger),
 		TEST(test_pass_is_not_sure),
