@@ -257,6 +257,12 @@ static bool wants(const struct state *state, enum nsmon_kind kind)
 	return state->options->events & (1U << kind);
 }
 
+/* Can a picture tell what of its namespaces was not told? */
+static bool can_compare(const struct state *state)
+{
+	return state->fits && wants(state, NSMON_NS);
+}
+
 /* ---- what to take back when the output drops it ---- */
 
 static struct undo *undo_at(struct state *state, size_t i)
@@ -595,7 +601,7 @@ static int handle_fork(struct state *state, const struct event *event)
 			return (int)seq;
 		data.set = creator ? creator->data.set : NULL;
 		if (with_row) {
-			state->doubt |= state->complete && !data.set;
+			state->doubt |= state->complete && !data.set && can_compare(state);
 			remember(state, seq, event->task->tid, NULL);
 			row = add(state, &data);
 		}
@@ -785,7 +791,7 @@ static int handle_exec(struct state *state, const struct event *event)
 		return 0;
 	row->data.exec_id = event->exec.exec_id;
 	touch(row, event);
-	if (is_partial(row)) /* its main thread had ended before it was seen */
+	if (is_partial(row) && can_compare(state)) /* its main thread had ended before it was seen */
 		state->doubt = true;
 	return 0;
 }
@@ -907,7 +913,7 @@ static int compare_namespaces(struct state *state, struct row *row, const struct
 	uint32_t types;
 	int64_t last = 0;
 
-	if (!state->fits || !wants(state, NSMON_NS))
+	if (!can_compare(state))
 		return 0;
 	if (lacks(row, found))
 		return tell_whole(state, row, proc, found);
@@ -977,7 +983,7 @@ int state_pass_task(struct state *state, const struct event *proc)
 	if (!has_row(state, proc->task)) {
 		int64_t seq = 0;
 
-		if (!state->quiet && state->fits && wants(state, NSMON_NS) &&
+		if (!state->quiet && can_compare(state) &&
 		    !(flags & (NSMON_PROC_PARTIAL | NSMON_PROC_ENDING))) {
 			struct event found = *proc;
 

@@ -1058,6 +1058,37 @@ static void test_types(void **state)
 	says("");
 }
 
+/* Where only some reasons are told, rows are not what the kernel has: nothing is fitted. */
+static void test_reasons(void **state)
+{
+	(void)state;
+	options.reasons = 1 << NSMON_REASON_UNSHARE;
+	begin();
+	seed_both();
+	memset(&reader.rows[10].ns, 0, sizeof(reader.rows[10].ns));
+	a.ns.inum[NSMON_NS_NET] = 7; /* by setns() */
+	unshares(&a, NSMON_NS_NET, 8, 300 * MS);
+	says("ns 10 net 7>8");
+	a.ns.inum[NSMON_NS_NET] = 9;
+	b.ns = a.ns;
+	forks(&a, &b, 301 * MS);
+	says("fork 20 of 10");
+	b.exec_id = 3;
+	pass(400 * MS, &init, &a, &b, NULL);
+	pass(410 * MS, &init, &a, &b, NULL);
+	says("exec 20 found"); /* tasks and programs are found again, namespaces are not */
+	pass(420 * MS, &init, &a, NULL);
+	says("exit 20 found");
+	/* A stranger's row stays unknown, and no picture could tell: nobody asks for one. */
+	b.task.ppid = 99;
+	pass(430 * MS, &init, &a, &b, NULL);
+	says("fork 20 of 99 found");
+	state_take_doubt(table);
+	execs(&b, 0, 440 * MS);
+	says("exec 20");
+	assert_false(state_take_doubt(table));
+}
+
 static void test_failed_attempt(void **state)
 {
 	struct nsmon_failed failed = { .error = EPERM, .reason = NSMON_REASON_SETNS };
@@ -1371,6 +1402,7 @@ int main(void)
 		TEST(test_partial_rows),
 		TEST(test_nobody_rises_from_the_dead),
 		TEST(test_types),
+		TEST(test_reasons),
 		TEST(test_failed_attempt),
 		TEST(test_without_a_picture),
 		TEST(test_other_kinds),
