@@ -390,7 +390,7 @@ static int tell_end(struct state *state, struct row *row, uint64_t time)
 	struct event found = { .kind = NSMON_EXIT, .time = time, .task = &task, .recovered = true };
 	int64_t seq;
 
-	if (row->data.kind != ROW_TOLD) {
+	if (row->data.kind != ROW_TOLD || !state->tracks) {
 		drop(state, row);
 		return 0;
 	}
@@ -827,6 +827,7 @@ static void forget_picture(struct state *state)
 
 	HASH_ITER(hh, state->rows, row, next)
 	drop(state, row);
+	state_settle(state); /* nothing comes back */
 	state->complete = false;
 }
 

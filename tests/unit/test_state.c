@@ -1089,6 +1089,46 @@ static void test_reasons(void **state)
 	assert_false(state_take_doubt(table));
 }
 
+/* Without forks or exits rows would grow old: there are none. */
+static void test_no_table(void **state)
+{
+	static const uint32_t events[] = { 1 << NSMON_NS,
+					   1 << NSMON_FORK | 1 << NSMON_EXEC | 1 << NSMON_NS,
+					   1 << NSMON_EXIT | 1 << NSMON_NS };
+	struct who again = who(10, 10, 1);
+
+	(void)state;
+	again.task.start_ns = again.task.thread_start_ns = 180 * MS;
+	for (size_t i = 0; i < sizeof(events) / sizeof(*events); i++) {
+		options.events = events[i];
+		begin();
+		seed_both();
+		assert_false(state_can_repair(table));
+		/* What the picture shows is not told twice. */
+		unshares(&a, NSMON_NS_NET, 7, 120 * MS);
+		says("");
+		a.ns = init.ns;
+		unshares(&a, NSMON_NS_UTS, 8, 160 * MS);
+		says("ns 10 uts 101>8");
+		/* Its number is another's already: no exit is made up. */
+		reader.rows[10].known = false;
+		again.ns = init.ns;
+		unshares(&again, NSMON_NS_UTS, 9, 190 * MS);
+		says("ns 10 uts 101>9");
+		/* After it everything is told as it comes, and nothing is kept. */
+		unshares(&again, NSMON_NS_UTS, 10, 300 * MS);
+		says("ns 10 uts 9>10");
+		assert_int_equal(state_tasks(table), 0);
+		reader.rows[20].exists = true;
+		unshares(&b, NSMON_NS_NET, 11, 301 * MS);
+		says("ns 20 net 103>11");
+		assert_false(state_take_doubt(table));
+		/* And nothing of it comes back. */
+		state_undo(table, 0);
+		assert_int_equal(state_tasks(table), 0);
+	}
+}
+
 static void test_failed_attempt(void **state)
 {
 	struct nsmon_failed failed = { .error = EPERM, .reason = NSMON_REASON_SETNS };
@@ -1403,6 +1443,7 @@ int main(void)
 		TEST(test_nobody_rises_from_the_dead),
 		TEST(test_types),
 		TEST(test_reasons),
+		TEST(test_no_table),
 		TEST(test_failed_attempt),
 		TEST(test_without_a_picture),
 		TEST(test_other_kinds),
