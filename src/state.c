@@ -332,6 +332,28 @@ static void copy_type(struct nsmon_ns_set *to, const struct nsmon_ns_set *from, 
 	to->id[type] = from->id[type];
 }
 
+/* Types that nobody is told of. */
+static void copy_types(struct state *state, struct row *row, const struct nsmon_ns_set *from,
+		       uint32_t types)
+{
+	struct nsmon_ns_set ns = row->data.set->ns;
+
+	for (int type = 0; type < NSMON_NS_TYPES; type++)
+		if (types & (1U << type))
+			copy_type(&ns, from, type);
+	set_namespaces(state, row, &ns);
+}
+
+/* The record of this number has said it of one type; the next one may not get through. */
+static void set_told(struct state *state, struct row *row, int64_t seq,
+		     const struct nsmon_ns_set *to, int type)
+{
+	if (seq == 0 || !row || !row->data.set)
+		return;
+	remember(state, seq, row->data.task.tid, row);
+	copy_types(state, row, to, 1U << type);
+}
+
 static int64_t tell_type(struct state *state, const struct event *event, int type)
 {
 	return state->tell(state->context, event, type);
@@ -515,28 +537,16 @@ static int find_told(struct state *state, const struct event *event, struct row 
 static int tell_changes(struct state *state, const struct event *event, uint32_t types,
 			struct row *row)
 {
-	const struct nsmon_ns_change *change = event->change;
-	struct nsmon_ns_set ns = { 0 };
-	int64_t seq, last = 0;
+	int64_t seq;
 
-	if (row && row->data.set)
-		ns = row->data.set->ns;
 	for (int type = 0; type < NSMON_NS_TYPES; type++) {
 		if (!(types & (1U << type)))
 			continue;
 		seq = tell_type(state, event, type);
 		if (seq < 0)
 			return (int)seq;
-		if (seq == 0)
-			continue;
-		copy_type(&ns, &change->now, type);
-		last = seq;
+		set_told(state, row, seq, &event->change->now, type);
 	}
-	if (!last || !row)
-		return 0;
-	remember(state, last, row->data.task.tid, row);
-	if (row->data.set)
-		set_namespaces(state, row, &ns);
 	return 0;
 }
 
@@ -637,37 +647,28 @@ static int tell_fitting(struct state *state, const struct event *event, struct r
 {
 	const struct nsmon_ns_change *change = event->change;
 	const struct nsmon_ns_set before = row->data.set->ns;
-	struct nsmon_ns_set ns = before;
-	int64_t seq = 0, last = 0;
+	int64_t seq;
 
+	copy_types(state, row, &change->now, ~(uint32_t)change->wanted);
 	for (int type = 0; type < NSMON_NS_TYPES; type++) {
 		const struct nsmon_ns_set *is =
 			change->changed & (1U << type) ? &change->old : &change->now;
 
-		if (!(change->wanted & (1U << type))) {
-			copy_type(&ns, &change->now, type);
-			continue;
-		}
-		if (!differ(&before, &change->now, type))
+		if (!(change->wanted & (1U << type)) || !differ(&before, &change->now, type))
 			continue;
 		if (differ(&before, is, type)) {
 			seq = tell_recovered_type(state, event, type, &before, is);
 			if (seq < 0)
 				return (int)seq;
-			last = seq ? seq : last;
+			set_told(state, row, seq, is, type);
 		}
-		if (is == &change->old)
-			seq = tell_type(state, event, type);
+		if (is != &change->old)
+			continue;
+		seq = tell_type(state, event, type);
 		if (seq < 0)
 			return (int)seq;
-		if (seq == 0)
-			continue;
-		last = seq;
-		copy_type(&ns, &change->now, type);
+		set_told(state, row, seq, &change->now, type);
 	}
-	if (last)
-		remember(state, last, row->data.task.tid, row);
-	set_namespaces(state, row, &ns);
 	return 0;
 }
 
@@ -910,9 +911,8 @@ void state_begin_pass(struct state *state, uint64_t now_ns, bool quiet)
 static int compare_namespaces(struct state *state, struct row *row, const struct event *proc)
 {
 	const struct nsmon_ns_set *found = proc->proc.ns;
-	struct nsmon_ns_set ns;
 	uint32_t types;
-	int64_t last = 0;
+	int64_t seq;
 
 	if (!can_compare(state))
 		return 0;
@@ -920,30 +920,21 @@ static int compare_namespaces(struct state *state, struct row *row, const struct
 		return tell_whole(state, row, proc, found);
 	if (!row->data.set)
 		return 0;
-	ns = row->data.set->ns;
-	types = differences(&ns, found);
+	types = differences(&row->data.set->ns, found);
 	for (int type = 0; type < NSMON_NS_TYPES; type++)
 		if (!found->inum[type]) /* left at its end */
 			types &= ~(1U << type);
 	if (!types)
 		return 0;
-	for (int type = 0; type < NSMON_NS_TYPES; type++) {
-		int64_t seq = 0;
-
-		if (types & state->options->types & (1U << type)) {
-			seq = tell_recovered_type(state, proc, type, &row->data.set->ns, found);
-			if (seq < 0)
-				return (int)seq;
-			if (seq == 0)
-				continue;
-			last = seq;
-		}
-		if (found->inum[type])
-			copy_type(&ns, found, type);
+	copy_types(state, row, found, types & ~state->options->types);
+	for (int type = 0; type < NSMON_NS_TYPES && row->data.set; type++) {
+		if (!(types & state->options->types & (1U << type)))
+			continue;
+		seq = tell_recovered_type(state, proc, type, &row->data.set->ns, found);
+		if (seq < 0)
+			return (int)seq;
+		set_told(state, row, seq, found, type);
 	}
-	if (last)
-		remember(state, last, row->data.task.tid, row);
-	set_namespaces(state, row, &ns);
 	return 0;
 }
 

@@ -1226,6 +1226,21 @@ static void test_unwritten(void **state)
 	says("exit 20 found");
 }
 
+/* The first half of a healing is written, the second is not; and then it goes back. */
+static void test_unwritten_in_the_middle_of_healing(void **state)
+{
+	(void)state;
+	seed_both();
+	a.ns.inum[NSMON_NS_NET] = 7;
+	refuse = 2;
+	unshares(&a, NSMON_NS_NET, 8, 300 * MS);
+	says("ns 10 net 103>7 found");
+	a.ns.inum[NSMON_NS_NET] = 103;
+	pass(310 * MS, &init, &a, NULL);
+	says("ns 10 net 7>103 found");
+	has_ns(10, NSMON_NS_NET, 103);
+}
+
 static void test_errors_are_passed_on(void **state)
 {
 	struct nsmon_ns_change change;
@@ -1327,6 +1342,45 @@ static void test_undo(void **state)
 	pass(400 * MS, &init, &a, &b, NULL);
 	pass(401 * MS, &init, &a, &b, NULL);
 	says("ns 10 net 103>7 found; fork 20 of 10 found; ns 20 net 7>9 found; exec 10 found");
+}
+
+/* Only the last of them did not get through. */
+static void test_undo_in_part(void **state)
+{
+	struct nsmon_ns_set now = a.ns;
+
+	(void)state;
+	seed_both();
+	forks(&a, &b, 300 * MS);
+	unshares(&b, NSMON_NS_NET, 7, 301 * MS);
+	said[said_len = 0] = 0;
+	save();
+	unshares(&b, NSMON_NS_NET, 8, 302 * MS);
+	exits(&b, 303 * MS);
+	after("ns 20 net 7>8; exit 20");
+	has_ns(20, NSMON_NS_NET, 7);
+	pass(310 * MS, &init, &a, &b, NULL);
+	says("ns 20 net 7>8 found");
+	/* Two types of one change: the second goes. Then the first goes back. */
+	save();
+	now.inum[NSMON_NS_MNT] = 9;
+	refuse = 2;
+	now.inum[NSMON_NS_UTS] = 10;
+	assert_int_equal(give_change(&a, &now, 320 * MS, NSMON_REASON_UNSHARE), 0);
+	says("ns 10 mnt 100>9");
+	undo();
+	now.inum[NSMON_NS_MNT] = 11;
+	a.ns.inum[NSMON_NS_MNT] = 100;
+	a.ns.inum[NSMON_NS_UTS] = 101;
+	assert_int_equal(give_change(&a, &now, 330 * MS, NSMON_REASON_UNSHARE), 0);
+	says("ns 10 mnt 100>11; ns 10 uts 101>10");
+	saved = reader;
+	saved.rows[10].ns.inum[NSMON_NS_UTS] = 101;
+	saved_seq = seq - 1;
+	undo();
+	a.ns.inum[NSMON_NS_MNT] = 100; /* as it was before: but a reader has 11 */
+	pass(340 * MS, &init, &a, &b, NULL);
+	says("ns 10 mnt 11>100 found; ns 10 uts 101>10 found");
 }
 
 static void test_undo_of_a_move(void **state)
@@ -1448,8 +1502,10 @@ int main(void)
 		TEST(test_without_a_picture),
 		TEST(test_other_kinds),
 		TEST(test_unwritten),
+		TEST(test_unwritten_in_the_middle_of_healing),
 		TEST(test_errors_are_passed_on),
 		TEST(test_undo),
+		TEST(test_undo_in_part),
 		TEST(test_undo_of_a_move),
 		TEST(test_settle),
 		TEST(test_undo_has_an_end),
