@@ -310,6 +310,8 @@ void state_undo(struct state *state, uint64_t last)
 			return;
 		state->undo_count--;
 		row = find(state, undo->tid);
+		if (row && undo->existed && is_same_task(row, &undo->data.task))
+			undo->data.generation = row->data.generation; /* a picture saw it */
 		if (row)
 			drop(state, row);
 		if (!undo->existed)

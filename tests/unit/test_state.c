@@ -1405,6 +1405,25 @@ static void test_undo_of_a_move(void **state)
 	says("ns 10 net 103>7 found; exit 11 found; exec 10 found");
 }
 
+/* What was restored in a pass has been seen by it all the same. */
+static void test_undo_in_a_pass(void **state)
+{
+	(void)state;
+	seed_both();
+	a.ns.inum[NSMON_NS_NET] = 7;
+	state_begin_pass(table, 300 * MS, true);
+	pass_task(&init, 301 * MS, 0);
+	save();
+	a.ns.inum[NSMON_NS_NET] = 103;
+	unshares(&a, NSMON_NS_NET, 7, 300 * MS - 1);
+	pass_task(&a, 301 * MS, 0);
+	after("ns 10 net 103>7");
+	end_pass();
+	says(""); /* it lives */
+	pass(310 * MS, &init, &a, NULL);
+	says("ns 10 net 103>7 found");
+}
+
 static void test_settle(void **state)
 {
 	(void)state;
@@ -1507,6 +1526,7 @@ int main(void)
 		TEST(test_undo),
 		TEST(test_undo_in_part),
 		TEST(test_undo_of_a_move),
+		TEST(test_undo_in_a_pass),
 		TEST(test_settle),
 		TEST(test_undo_has_an_end),
 		TEST(test_many_tasks),
