@@ -182,7 +182,7 @@ static int run_pass(struct snapshot *snapshot, bool quiet)
 		return drained;
 	if (!drained) /* what ended may be among what was not read yet */
 		return 1;
-	err = state_end_pass(stream->state);
+	err = stream_end_pass(stream);
 	return err ? err : state_unsure(stream->state) != 0;
 }
 

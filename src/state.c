@@ -794,7 +794,8 @@ static int handle_exec(struct state *state, const struct event *event)
 		return 0;
 	row->data.exec_id = event->exec.exec_id;
 	touch(row, event);
-	if (is_partial(row) && can_compare(state)) /* its main thread had ended before it was seen */
+	/* Its main thread had ended before it was seen. */
+	if (is_partial(row) && can_compare(state))
 		state->doubt = true;
 	return 0;
 }

@@ -70,7 +70,7 @@ bool state_can_repair(const struct state *state);
 /* Tasks that a reader has now. */
 size_t state_tasks(const struct state *state);
 
-/* Records with numbers above this one were not written after all. */
+/* Records with numbers above this one were not written after all. Not while the table tells. */
 void state_undo(struct state *state, uint64_t last);
 
 /* All that was told has been written. */

@@ -13,6 +13,8 @@
 
 #define NS_PER_S 1000000000ULL
 
+#define UNDO_NOTHING UINT64_MAX
+
 static uint64_t clock_ns(clockid_t clock)
 {
 	struct timespec ts;
@@ -38,6 +40,7 @@ int stream_init(struct stream *stream, const struct formatter *formatter, const 
 	stream->stop = stop;
 	stream->boot_offset_ns = boot_offset_ns;
 	stream->retry = true;
+	stream->undo_to = UNDO_NOTHING;
 	stream->state = state_new(run->options, tell, stream);
 	if (!stream->state)
 		return -ENOMEM;
@@ -61,7 +64,10 @@ void stream_begin_batch(struct stream *stream)
 	stream->retry = true;
 }
 
-/* Lines that the output dropped were never records: their numbers are used again. */
+/*
+ * Lines that the output dropped were never records: their numbers are used again.
+ * While the table tells, it holds rows that may go: see end_telling().
+ */
 static void take_dropped(struct stream *stream)
 {
 	uint64_t dropped[NSMON_KINDS] = { 0 };
@@ -70,7 +76,10 @@ static void take_dropped(struct stream *stream)
 	if (!lines)
 		return;
 	stream->seq -= lines;
-	state_undo(stream->state, stream->seq);
+	if (!stream->telling)
+		state_undo(stream->state, stream->seq);
+	else if (stream->seq < stream->undo_to)
+		stream->undo_to = stream->seq;
 	stream->repair_due = true;
 	stream->totals.written[NSMON_PROC] -= dropped[NSMON_PROC];
 	for (int i = NSMON_FORK; i <= NSMON_NS; i++) {
@@ -106,7 +115,7 @@ int stream_flush(struct stream *stream)
 	if (output_is_failing(stream->output))
 		stream->retry = false;
 	take_dropped(stream);
-	if (!err && output_is_empty(stream->output))
+	if (!err && output_is_empty(stream->output) && stream->undo_to == UNDO_NOTHING)
 		state_settle(stream->state);
 	return err;
 }
@@ -255,10 +264,30 @@ static int64_t tell(void *context, const struct event *event, int type)
 
 	if (err || !ready)
 		return err;
+	if (stream->undo_to != UNDO_NOTHING) { /* it may be of a row that is not a reader's */
+		count_unwritten(stream, kind);
+		return 0;
+	}
 	format(stream, &line, event, type);
 	stream->totals.written[kind]++;
 	output_commit(stream->output, &line, kind);
 	return (int64_t)stream->seq;
+}
+
+/* Around each call of the table. */
+static void begin_telling(struct stream *stream)
+{
+	take_dropped(stream);
+	stream->telling = true;
+}
+
+static int end_telling(struct stream *stream, int err)
+{
+	stream->telling = false;
+	if (stream->undo_to != UNDO_NOTHING)
+		state_undo(stream->state, stream->undo_to);
+	stream->undo_to = UNDO_NOTHING;
+	return err;
 }
 
 int stream_kernel_lost(struct stream *stream, const uint64_t lost[NSMON_KINDS])
@@ -310,7 +339,8 @@ int stream_record(struct stream *stream, const void *data, size_t size)
 		stream->delivered[event.kind]++;
 	if (event.change)
 		stream->delivered[NSMON_NS] += (uint64_t)__builtin_popcount(event.change->changed);
-	return state_event(stream->state, &event);
+	begin_telling(stream);
+	return end_telling(stream, state_event(stream->state, &event));
 }
 
 int stream_ready(struct stream *stream)
@@ -337,7 +367,8 @@ int stream_ready(struct stream *stream)
 
 int stream_seed(struct stream *stream, const struct event *proc)
 {
-	return state_seed(stream->state, proc, stream->run->options->snapshot);
+	begin_telling(stream);
+	return end_telling(stream, state_seed(stream->state, proc, stream->run->options->snapshot));
 }
 
 int stream_seeded(struct stream *stream, uint64_t begin_ns)
@@ -348,7 +379,14 @@ int stream_seeded(struct stream *stream, uint64_t begin_ns)
 
 int stream_pass_task(struct stream *stream, const struct event *proc)
 {
-	return state_pass_task(stream->state, proc);
+	begin_telling(stream);
+	return end_telling(stream, state_pass_task(stream->state, proc));
+}
+
+int stream_end_pass(struct stream *stream)
+{
+	begin_telling(stream);
+	return end_telling(stream, state_end_pass(stream->state));
 }
 
 bool stream_take_repair(struct stream *stream)

@@ -26,6 +26,8 @@ struct stream {
 	uint64_t delivered[NSMON_KINDS]; /* records of output that the kernel delivered */
 	uint64_t invalid; /* records that could not be decoded */
 	uint64_t told[NSMON_KINDS]; /* by the last lost record */
+	uint64_t undo_to; /* the last record of those that the table knows to be written */
+	bool telling; /* the table tells */
 	bool repair_due; /* a reader's table is not known to be right */
 	bool start_due; /* the start record is still to be written */
 	bool gave_up; /* the reader of the output does not read */
@@ -68,8 +70,9 @@ int stream_kernel_lost(struct stream *stream, const uint64_t lost[NSMON_KINDS]);
 int stream_seed(struct stream *stream, const struct event *proc);
 int stream_seeded(struct stream *stream, uint64_t begin_ns);
 
-/* A task of a later picture. */
+/* A task of a later picture, and its end. */
 int stream_pass_task(struct stream *stream, const struct event *proc);
+int stream_end_pass(struct stream *stream);
 
 /* The ready record: all that was found out is told. */
 int stream_ready(struct stream *stream);

@@ -67,9 +67,9 @@ static int64_t tell(void *context, const struct event *event, int type)
 		said_len += (size_t)snprintf(said + said_len, sizeof(said) - said_len, " was %u",
 					     told.old_tid);
 	if (type != STATE_EVENT)
-		said_len += (size_t)snprintf(said + said_len, sizeof(said) - said_len,
-					     " %s %u>%u", ns_type_names[type], told.old_inum,
-					     told.now.inum[type]);
+		said_len +=
+			(size_t)snprintf(said + said_len, sizeof(said) - said_len, " %s %u>%u",
+					 ns_type_names[type], told.old_inum, told.now.inum[type]);
 	if (told.recovered)
 		said_len += (size_t)snprintf(said + said_len, sizeof(said) - said_len, " found");
 	assert_true(said_len < sizeof(said));
@@ -217,9 +217,9 @@ static void forks(const struct who *creator, const struct who *child, uint64_t t
 /* With everything that the kernel knows of both: what was told of `row`, and the child. */
 static struct nsmon_ns_change whole_change(const struct nsmon_ns_set *row, const struct who *child)
 {
-	struct nsmon_ns_change change = {
-		.old = *row, .now = child->ns, .wanted = (uint16_t)options.types
-	};
+	struct nsmon_ns_change change = { .old = *row,
+					  .now = child->ns,
+					  .wanted = (uint16_t)options.types };
 
 	for (int type = 0; type < NSMON_NS_TYPES; type++) {
 		change.changed |= (uint32_t)(row->inum[type] != child->ns.inum[type] ||
@@ -250,11 +250,10 @@ static int give_change(struct who *w, const struct nsmon_ns_set *now, uint64_t t
 	change = whole_change(&w->ns, &after);
 	memset(change.reason, (int)reason, sizeof(change.reason));
 	w->ns = *now;
-	return give((struct event){ .kind = NSMON_NS,
-				    .time = time,
-				    .task = &w->task,
-				    .change = &change },
-		    state_event);
+	return give(
+		(struct event){
+			.kind = NSMON_NS, .time = time, .task = &w->task, .change = &change },
+		state_event);
 }
 
 static int give_ns(struct who *w, enum nsmon_ns_type type, uint32_t inum, uint64_t time)
@@ -273,13 +272,13 @@ static void unshares(struct who *w, enum nsmon_ns_type type, uint32_t inum, uint
 static void execs(struct who *w, uint32_t old_tid, uint64_t time)
 {
 	w->exec_id++;
-	assert_int_equal(give((struct event){ .kind = NSMON_EXEC,
-					      .time = time,
-					      .task = &w->task,
-					      .exec = { .exec_id = w->exec_id,
-							.old_tid = old_tid } },
-			      state_event),
-			 0);
+	assert_int_equal(
+		give((struct event){ .kind = NSMON_EXEC,
+				     .time = time,
+				     .task = &w->task,
+				     .exec = { .exec_id = w->exec_id, .old_tid = old_tid } },
+		     state_event),
+		0);
 }
 
 static void exits(const struct who *w, uint64_t time)
@@ -644,9 +643,11 @@ static void test_healing(void **state)
 	a.ns.inum[NSMON_NS_MNT] = 12;
 	now.inum[NSMON_NS_MNT] = 13;
 	now.inum[NSMON_NS_TIME] = 14;
-	a.ns.id[NSMON_NS_USER] = now.id[NSMON_NS_USER] = 15; /* the same number, another namespace */
+	a.ns.id[NSMON_NS_USER] = now.id[NSMON_NS_USER] =
+		15; /* the same number, another namespace */
 	assert_int_equal(give_change(&a, &now, 303 * MS, NSMON_REASON_SETNS), 0);
-	says("ns 10 mnt 100>12 found; ns 10 mnt 12>13; ns 10 user 106>106 found; ns 10 time 108>14");
+	says("ns 10 mnt 100>12 found; ns 10 mnt 12>13; ns 10 user 106>106 found; ns 10 time "
+	     "108>14");
 	pass(400 * MS, &init, &a, NULL);
 	says("");
 }
@@ -1132,8 +1133,9 @@ static void test_no_table(void **state)
 static void test_failed_attempt(void **state)
 {
 	struct nsmon_failed failed = { .error = EPERM, .reason = NSMON_REASON_SETNS };
-	struct event event = { .kind = NSMON_NS, .time = 300 * MS, .task = &b.task,
-			       .failed = &failed };
+	struct event event = {
+		.kind = NSMON_NS, .time = 300 * MS, .task = &b.task, .failed = &failed
+	};
 
 	(void)state;
 	seed_both();
@@ -1261,11 +1263,10 @@ static void test_errors_are_passed_on(void **state)
 					      .exec.exec_id = 3 },
 			      state_event),
 			 -EPIPE);
-	assert_int_equal(give((struct event){ .kind = NSMON_EXIT,
-					      .time = 304 * MS,
-					      .task = &a.task },
-			      state_event),
-			 -EPIPE);
+	assert_int_equal(
+		give((struct event){ .kind = NSMON_EXIT, .time = 304 * MS, .task = &a.task },
+		     state_event),
+		-EPIPE);
 	state_begin_pass(table, 310 * MS, false);
 	a.ns.inum[NSMON_NS_UTS] = 10;
 	assert_int_equal(give(picture(&a, 311 * MS, 0), state_pass_task), -EPIPE);

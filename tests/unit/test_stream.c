@@ -50,7 +50,9 @@ static int set_up(void **state)
 	snprintf(path, sizeof(path), "%s/out", folder);
 	signal(SIGPIPE, SIG_IGN);
 	signal(SIGXFSZ, SIG_IGN);
-	options = (struct options){ .events = 0x1e, .types = NSMON_NS_ALL, .reasons = 0x7e };
+	options = (struct options){
+		.events = 0x1e, .types = NSMON_NS_ALL, .reasons = 0x7e, .snapshot = true
+	};
 	stop = 0;
 	alarm(60);
 	return 0;
@@ -86,6 +88,13 @@ static int give(size_t size)
 	err = stream_record(&stream, copy, size);
 	free(copy);
 	return err;
+}
+
+/* The same, from after the picture. */
+static int give_late(size_t size)
+{
+	record.header.time = stream_now_ns(&stream) + 1000000000;
+	return give(size);
 }
 
 static void give_fork(uint32_t pid)
@@ -606,6 +615,118 @@ static void test_full_disk_and_reopening(void **state)
 	}
 }
 
+/*
+ * The fork of a task is dropped by what is written for a later record of the same
+ * task, together with the end of another: what the table held of both is gone.
+ */
+static void test_full_disk_while_a_task_is_told(void **state)
+{
+	(void)state;
+	for (uint32_t before = 0; before < 700; before += 7) {
+		size_t size;
+
+		open_stream(path);
+		assert_int_equal(stream_start(&stream), 0);
+		for (uint32_t pid = 1; pid <= 3; pid++)
+			give_fork(pid);
+		assert_int_equal(stream_flush(&stream), 0);
+		capture_begin();
+		stream_begin_batch(&stream);
+		limit_file_size(10);
+		for (uint32_t i = 0; i < before; i++)
+			give_fork(1000 + i);
+		assert_int_equal(give(record_exit(&record, 2, "x", 0)), 0);
+		size = record_fork_ns(&record, 1, 5000, "x");
+		record_changed(&record.fork_ns.change, NSMON_NS_NET, 5, NSMON_REASON_CLONE);
+		assert_int_equal(give(size), 0);
+		for (uint32_t i = 0; i < 700; i++) {
+			size = record_ns(&record, 5000, "x");
+			record.ns.change.wanted = NSMON_NS_ALL;
+			memset(record.ns.change.reason, NSMON_REASON_SETNS,
+			       sizeof(record.ns.change.reason));
+			for (int type = 0; type < NSMON_NS_TYPES; type++)
+				record_changed(&record.ns.change, (enum nsmon_ns_type)type,
+					       2 * i + 6 + (uint32_t)type, NSMON_REASON_SETNS);
+			assert_int_equal(give(size), 0);
+		}
+		limit_file_size(RLIM_INFINITY);
+		stream_begin_batch(&stream);
+		assert_int_equal(state_tasks(stream.state), 3); /* as a reader has them */
+		assert_int_equal(give(record_exit(&record, 2, "x", 0)), 0);
+		assert_int_equal(state_tasks(stream.state), 2);
+		assert_int_equal(stream_stop(&stream), 0);
+		capture_end(NULL);
+		read_rows();
+		check_row(0, "start", UINT64_MAX);
+		check_row(4, "lost", UINT64_MAX);
+		check_row(5, "exit", 2);
+		output_close(output);
+		output = NULL;
+		unlink(path);
+	}
+}
+
+/* Half of a fork was written when the disk was full; then the file is another one. */
+static void test_reopening_while_a_task_is_told(void **state)
+{
+	const struct nsmon_ns_set *ns = &record.fork_ns.change.old;
+	char old[160];
+
+	(void)state;
+	snprintf(old, sizeof(old), "%s.old", path);
+	for (rlim_t more = 1; more < 150; more += 3) {
+		struct stat st;
+		size_t size;
+
+		open_stream(path);
+		assert_int_equal(stream_start(&stream), 0);
+		size = record_fork_ns(&record, 0, 1, "x");
+		assert_int_equal(stream_seed(&stream, &(struct event){ .kind = NSMON_PROC,
+								       .time = 1,
+								       .task = &record.fork.task,
+								       .proc.ns = ns }),
+				 0);
+		assert_int_equal(stream_seeded(&stream, 1), 0);
+		assert_int_equal(stream_flush(&stream), 0);
+		assert_int_equal(stat(path, &st), 0);
+		capture_begin();
+		limit_file_size((rlim_t)st.st_size + more);
+		stream_begin_batch(&stream);
+		size = record_fork_ns(&record, 1, 5000, "x");
+		record.fork.creator_start_ns = record.fork.task.start_ns;
+		record_changed(&record.fork_ns.change, NSMON_NS_NET, 5, NSMON_REASON_CLONE);
+		record.fork_ns.change.wanted = NSMON_NS_ALL;
+		memset(record.fork_ns.change.reason, NSMON_REASON_CLONE,
+		       sizeof(record.fork_ns.change.reason));
+		assert_int_equal(give_late(size), 0);
+		assert_int_equal(stream_flush(&stream), 0);
+		assert_int_equal(rename(path, old), 0);
+		output_reopen(output);
+		limit_file_size(RLIM_INFINITY);
+		stream_begin_batch(&stream);
+		size = record_exec(&record, 5000, "x", "/x", "", 0);
+		record.exec.exec_id = 1;
+		assert_int_equal(give_late(size), 0);
+		assert_int_equal(stream_flush(&stream), 0);
+		assert_int_equal(state_tasks(stream.state), 2);
+		assert_int_equal(give_late(record_exit(&record, 5000, "x", 0)), 0);
+		assert_int_equal(stream_stop(&stream), 0);
+		capture_end(NULL);
+		assert_int_equal(state_tasks(stream.state), 1);
+		join_files(old);
+		read_rows();
+		check_row(1, "proc", 1);
+		check_row(2, "ready", UINT64_MAX);
+		check_row(3, "lost", UINT64_MAX);
+		check_row(4, "fork", 5000);
+		check_row(5, "exec", 5000);
+		check_row(6, "exit", 5000);
+		output_close(output);
+		output = NULL;
+		unlink(path);
+	}
+}
+
 static void test_reader_is_gone(void **state)
 {
 	uint64_t lost[NSMON_KINDS] = { [NSMON_FORK] = 1 };
@@ -647,6 +768,7 @@ static int end_with_a_stuck_reader(enum last_words how, size_t records, bool int
 	if (fd < 0 || output_open(&output, path))
 		return 90;
 	fcntl(fd, F_SETPIPE_SZ, 4096);
+	stream_free(&stream);
 	stream_init(&stream, &json_formatter, &run, output, &stop, 0);
 	stop = 1;
 	sigaction(SIGALRM, &action, NULL);
@@ -663,7 +785,9 @@ static int end_with_a_stuck_reader(enum last_words how, size_t records, bool int
 	if (!stream.gave_up)
 		return 92;
 	/* No record is made where there is no room for it, and those that nobody took are lost. */
-	return stream.totals.written[NSMON_FORK] + stream.totals.lost != records ? 93 : 0;
+	err = stream.totals.written[NSMON_FORK] + stream.totals.lost != records ? 93 : 0;
+	stream_free(&stream);
+	return err;
 }
 
 static void check_end_once(enum last_words how, size_t records, bool interrupted)
@@ -747,6 +871,8 @@ int main(void)
 		TEST(test_full_disk_in_the_middle_of_a_batch),
 		TEST(test_every_limit),
 		TEST(test_full_disk_and_reopening),
+		TEST(test_full_disk_while_a_task_is_told),
+		TEST(test_reopening_while_a_task_is_told),
 		TEST(test_reader_is_gone),
 		TEST(test_stuck_reader_at_the_end),
 		TEST(test_stuck_reader_in_a_batch),
