@@ -434,8 +434,7 @@ static bool is_base(const struct row *row)
 
 /*
  * A row for a task that was not told of: *row. It begins as its parent's, or,
- * where a reader has none of that, as ns, which may be NULL; then there is no row,
- * and no record either.
+ * where a reader has none of that, as ns; where that is NULL, a picture will tell.
  */
 static int introduce(struct state *state, const struct event *event, const struct nsmon_ns_set *ns,
 		     struct row **row)
@@ -459,11 +458,9 @@ static int introduce(struct state *state, const struct event *event, const struc
 
 	*row = NULL;
 	state->doubt = true;
-	if (!is_base(parent) && !ns)
-		return 0;
-	if (is_base(parent)) {
+	if (is_base(parent) || !ns) {
 		seq = state->tell(state->context, &forked, STATE_EVENT);
-		data.set = share(parent->data.set);
+		data.set = is_base(parent) ? share(parent->data.set) : NULL;
 	} else {
 		seq = tell_picture(state, event, ns);
 		data.set = seq > 0 ? intern(state, ns) : NULL;
@@ -966,6 +963,7 @@ static int compare_program(struct state *state, struct row *row, const struct ev
 		return (int)seq;
 	remember(state, seq, row->data.task.tid, row);
 	row->data.exec_id = proc->proc.exec_id;
+	row->data.seeded = false; /* what the kernel delivers after all is told as well */
 	return 0;
 }
 

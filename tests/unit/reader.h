@@ -143,7 +143,7 @@ static inline const char *reader_apply(struct reader *reader, const struct told 
 		row->exists = row->known = true;
 		row->start_ns = told->task.thread_start_ns;
 		row->ns = told->now;
-		return existed == told->recovered ? NULL : "a proc record out of place";
+		return told->recovered || !existed ? NULL : "a proc record out of place";
 	case NSMON_LOST:
 		break;
 	}
