@@ -632,7 +632,7 @@ static __always_inline void report_exec(struct task_struct *task, __u32 old_tid,
 	len += sizeof(*r) + args_len;
 	if (len > (long)sizeof(struct exec_scratch)) /* never; the verifier cannot know */
 		return;
-	tell_losses(cpu);
+	tell_losses(cpu, false);
 	fill_header(&r->header, cpu, len, NSMON_EXEC, flags);
 	if (is_reserved(false) || bpf_ringbuf_output(&events, r, len, wakeup_flags()))
 		count_lost(cpu, NSMON_EXEC, 1);

@@ -51,6 +51,7 @@ struct probe {
 	struct nsmon_bpf *skel;
 	struct ring_buffer *ring;
 	enum backend backend;
+	bool preempts; /* programs may be skipped */
 	struct bpf_link *iterator; /* NULL: this kernel has none */
 	struct bpf_link *links[LINKS_MAX];
 	size_t link_count;
@@ -477,6 +478,7 @@ static int open_backend(struct probe *probe, const struct options *options,
 			      "memory against (ulimit -l unlimited)");
 	if (err)
 		return refuse(refusal, err, "%s", load_error(err, probe->backend));
+	probe->preempts = kernel->preempts_tracepoints || kernel->preempts_trampolines;
 	read_view(probe);
 	err = seed_followed(probe, options);
 	if (err)
@@ -758,6 +760,18 @@ static void read_missed(const struct probe *probe, uint64_t missed[NSMON_KINDS])
 		}
 		missed[kind_of(probe->skel, program)] += fewest;
 	}
+}
+
+uint64_t probe_missed(const struct probe *probe)
+{
+	uint64_t missed[NSMON_KINDS] = { 0 }, sum = 0;
+
+	if (!probe->preempts)
+		return 0;
+	read_missed(probe, missed);
+	for (int i = 0; i < NSMON_KINDS; i++)
+		sum += missed[i];
+	return sum;
 }
 
 int probe_statistics(const struct probe *probe, struct probe_statistics *statistics)

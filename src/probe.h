@@ -88,6 +88,12 @@ uint64_t probe_followed(const struct probe *probe);
 /* Totals since the start of what found no room, by enum nsmon_kind. */
 void probe_lost(const struct probe *probe, uint64_t lost[NSMON_KINDS]);
 
+/*
+ * Events of which the kernel may have skipped every program since the start, at
+ * most; always 0 where it does not preempt them.
+ */
+uint64_t probe_missed(const struct probe *probe);
+
 /* Detaches; what was under way is in the ring buffer when it returns. */
 void probe_detach(struct probe *probe);
 

@@ -114,12 +114,12 @@ static __always_inline bool is_reserved(bool change)
 }
 
 /* The first record that finds room after a loss says so before itself. */
-static __always_inline void tell_losses(struct nsmon_counters *cpu)
+static __always_inline void tell_losses(struct nsmon_counters *cpu, bool change)
 {
 	__u64 sum = lost_sum;
 	struct nsmon_lost *r;
 
-	if (sum == lost_told)
+	if (sum == lost_told || is_reserved(change))
 		return;
 	r = bpf_ringbuf_reserve(&events, sizeof(*r), 0);
 	if (!r)
@@ -142,7 +142,7 @@ static __always_inline void *reserve(struct nsmon_counters *cpu, const __u64 siz
 {
 	struct nsmon_header *h = NULL;
 
-	tell_losses(cpu);
+	tell_losses(cpu, change);
 	if (!is_reserved(change))
 		h = bpf_ringbuf_reserve(&events, size, 0);
 	if (!h) {

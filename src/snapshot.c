@@ -26,6 +26,9 @@
 #define LOOKS 2
 static const uint64_t look_ns[LOOKS] = { 10 * NS_PER_S, NS_PER_S };
 
+/* How often to ask the kernel whether it skipped our programs. */
+#define MISSES_NS NS_PER_S
+
 /* Records between two chunks: a storm may fill the ring buffer as fast as it is read. */
 #define DRAIN_MAX 262144
 #define DRAIN_STEP 16384
@@ -144,19 +147,35 @@ int snapshot_first(struct snapshot *snapshot, struct probe *probe, struct stream
 	return err;
 }
 
+/* What the kernel skipped is lost as well, without a record that says so. */
+static void look_for_misses(struct snapshot *snapshot, uint64_t now)
+{
+	uint64_t missed;
+
+	if (now - snapshot->looked_ns < MISSES_NS)
+		return;
+	snapshot->looked_ns = now;
+	missed = probe_missed(snapshot->probe);
+	if (missed == snapshot->missed)
+		return;
+	snapshot->missed = missed;
+	snapshot->loud = true;
+	want(snapshot, now);
+}
+
 int snapshot_due_ms(struct snapshot *snapshot)
 {
-	uint64_t now;
+	uint64_t now = now_ns();
 
 	if (!snapshot->works)
 		return -1;
+	look_for_misses(snapshot, now);
 	if (stream_take_repair(snapshot->stream)) {
 		snapshot->loud = true;
-		want(snapshot, 1);
+		want(snapshot, now);
 	}
 	if (!snapshot->due_ns)
 		return -1;
-	now = now_ns();
 	if (snapshot->due_ns < snapshot->earliest_ns)
 		snapshot->due_ns = snapshot->earliest_ns;
 	return snapshot->due_ns <= now ? 0 : (int)((snapshot->due_ns - now) / NS_PER_MS) + 1;

@@ -17,6 +17,8 @@ struct snapshot {
 	bool works; /* this kernel lets us have pictures */
 	uint64_t due_ns; /* CLOCK_MONOTONIC; when the next may begin, 0: none is wanted */
 	uint64_t earliest_ns; /* not before */
+	uint64_t looked_ns; /* when it was last asked whether the kernel skipped our programs */
+	uint64_t missed; /* and what it said */
 	bool loud; /* the next one follows a loss */
 	unsigned int
 		looks; /* at what was in a system call when the first was taken, still to come */
