@@ -494,6 +494,16 @@ static void touch(struct row *row, const struct event *event)
 }
 
 /*
+ * fs/exec.c:de_thread() gives the number and the start of a main thread that has
+ * ended to the thread that execs: what is seen of it from then on is that thread.
+ */
+static bool is_taken_over(const struct row *row, uint64_t time)
+{
+	return row->data.kind != ROW_TOLD && time > row->data.read_ns &&
+	       time > row->data.event_ns + CLOCK_MARGIN_NS;
+}
+
+/*
  * The row of an event's task, with which the event is to be told: *row, which is
  * NULL where none is kept. Returns 1 to tell it, 0 not to, or a negative errno.
  */
@@ -509,8 +519,7 @@ static int find_told(struct state *state, const struct event *event, struct row 
 			return err;
 		found = NULL;
 	}
-	/* With -T a thread takes the place of a main thread that has ended, by its exec. */
-	if (found && found->data.kind == ROW_ENDED && event->kind == NSMON_EXEC) {
+	if (found && event->kind == NSMON_EXEC && is_taken_over(found, event->time)) {
 		drop(state, found);
 		found = NULL;
 	}
@@ -720,15 +729,22 @@ static int handle_ns(struct state *state, const struct event *event)
  * With -T the thread that execs takes its row along to the process's number. What
  * the main thread's row was has ended before.
  */
-static struct row *rename_row(struct state *state, int64_t seq, struct row *thread, uint32_t tid)
+static struct row *rename_row(struct state *state, int64_t seq, struct row *thread,
+			      const struct event *exec)
 {
+	const uint32_t tid = exec->task->tid;
 	struct row *leader = find(state, tid);
 	struct row_data data = thread->data;
 
 	data.task.tid = tid;
 	share(data.set);
 	remember(state, seq, thread->data.task.tid, thread);
-	drop(state, thread);
+	if (state->repairing) {
+		thread->data.event_ns = exec->time;
+		set_kind(state, thread, ROW_ENDED);
+	} else {
+		drop(state, thread);
+	}
 	remember(state, seq, tid, leader);
 	if (leader)
 		drop(state, leader);
@@ -784,7 +800,7 @@ static int handle_exec(struct state *state, const struct event *event)
 	if (seq <= 0 || !row)
 		return seq < 0 ? (int)seq : 0;
 	if (thread)
-		row = rename_row(state, seq, thread, event->task->tid);
+		row = rename_row(state, seq, thread, event);
 	else
 		remember(state, seq, row->data.task.tid, row);
 	if (!row)
@@ -991,6 +1007,10 @@ int state_pass_task(struct state *state, const struct event *proc)
 		err = tell_end(state, row, proc->time);
 		if (err)
 			return err;
+		row = NULL;
+	}
+	if (row && !(flags & NSMON_PROC_ENDING) && is_taken_over(row, proc->time)) {
+		drop(state, row);
 		row = NULL;
 	}
 	if (row && row->data.kind == ROW_ENDING)

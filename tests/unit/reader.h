@@ -27,6 +27,7 @@ struct told {
 	enum nsmon_reason reason;
 	struct nsmon_task task;
 	uint32_t creator; /* of a fork: the row that it copies */
+	uint64_t exec_id; /* of an exec or a proc record; JSON does not have it */
 	uint32_t old_tid;
 	uint32_t old_inum;
 	uint64_t old_id;
@@ -37,6 +38,7 @@ struct reader_row {
 	bool exists;
 	bool known; /* false: no record said which namespaces it has */
 	uint64_t start_ns;
+	uint64_t exec_id; /* of the program that it runs; 0: its creator's */
 	struct nsmon_ns_set ns;
 };
 
@@ -65,8 +67,10 @@ static inline struct told told_make(const struct event *event, int type, uint64_
 	} else if (event->kind == NSMON_FORK) {
 		told.creator = threads ? event->fork.creator_tid : event->fork.creator_pid;
 	} else if (event->kind == NSMON_EXEC) {
+		told.exec_id = event->exec.exec_id;
 		told.old_tid = event->exec.old_tid;
 	} else if (event->kind == NSMON_PROC) {
+		told.exec_id = event->proc.exec_id;
 		told.now = *event->proc.ns;
 	}
 	return told;
@@ -87,6 +91,7 @@ static inline const char *reader_fork(struct reader *reader, const struct told *
 	*row = reader->rows[told->creator];
 	row->known &= row->exists;
 	row->exists = true;
+	row->exec_id = 0;
 	row->start_ns = told->task.thread_start_ns;
 	return NULL;
 }
@@ -100,6 +105,7 @@ static inline const char *reader_exec(struct reader *reader, const struct told *
 		row->start_ns = told->task.thread_start_ns;
 		reader->rows[told->old_tid].exists = false;
 	}
+	row->exec_id = told->exec_id;
 	return row->exists ? NULL : "an exec of an unknown task";
 }
 
@@ -107,18 +113,19 @@ static inline const char *reader_ns(struct reader *reader, const struct told *to
 {
 	struct reader_row *row = &reader->rows[told->task.tid];
 	const bool moved = reader->threads && told->reason == NSMON_REASON_EXEC;
+	bool fits;
 
 	if (!row->exists)
 		return "an ns record of an unknown task";
 	if (!(reader->types & (1U << told->type)))
 		return "an ns record of a type that is not wanted";
 	/* With -T an exec's differences are those to the main thread, whose row has gone. */
-	if (row->known && !moved && row->ns.inum[told->type] &&
-	    (row->ns.inum[told->type] != told->old_inum || row->ns.id[told->type] != told->old_id))
-		return "an ns record does not begin with what the row has";
+	fits = !row->known || moved || !row->ns.inum[told->type] ||
+	       (row->ns.inum[told->type] == told->old_inum &&
+		row->ns.id[told->type] == told->old_id);
 	row->ns.inum[told->type] = told->now.inum[told->type];
 	row->ns.id[told->type] = told->now.id[told->type];
-	return NULL;
+	return fits ? NULL : "an ns record does not begin with what the row has";
 }
 
 /* Takes one record. Returns NULL, or what about it no reader could understand. */
@@ -142,6 +149,7 @@ static inline const char *reader_apply(struct reader *reader, const struct told 
 	case NSMON_PROC:
 		row->exists = row->known = true;
 		row->start_ns = told->task.thread_start_ns;
+		row->exec_id = told->exec_id;
 		row->ns = told->now;
 		return told->recovered || !existed ? NULL : "a proc record out of place";
 	case NSMON_LOST:

@@ -1027,6 +1027,104 @@ static void test_nobody_rises_from_the_dead(void **state)
 	assert_int_equal(state_tasks(table), 2);
 }
 
+/* Its parent has ended in this pass: a reader has no row of it any more. */
+static void test_stranger_whose_parent_has_ended(void **state)
+{
+	(void)state;
+	seed_both();
+	state_begin_pass(table, 300 * MS, true);
+	exits(&a, 302 * MS);
+	pass_task(&init, 301 * MS, 0);
+	pass_task(&b, 301 * MS, 0); /* read before that */
+	end_pass();
+	says("exit 10; proc 20 found");
+	has_ns(20, NSMON_NS_NET, 103);
+}
+
+/* A thread execs between the reading of its row and the handing over. */
+static void test_thread_that_moves_in_a_pass(void **state)
+{
+	struct who thread = who(11, 10, 1);
+
+	(void)state;
+	options.threads = true;
+	begin();
+	seed_both();
+	forks(&a, &thread, 250 * MS);
+	says("fork 11 of 10");
+	state_begin_pass(table, 300 * MS, true);
+	exits(&a, 302 * MS);
+	execs(&a, 11, 303 * MS);
+	says("exit 10; exec 10 was 11");
+	pass_task(&init, 301 * MS, 0);
+	pass_task(&thread, 301 * MS, 0);
+	end_pass();
+	says("");
+	state_end_repair(table);
+	assert_int_equal(state_tasks(table), 2);
+}
+
+/* A main thread that has ended, and the thread that execed in its place: one number, one start. */
+static void test_thread_takes_over(void **state)
+{
+	struct who thread = who(11, 10, 1);
+
+	(void)state;
+	options.threads = true;
+	for (int exec_is_lost = 0; exec_is_lost < 2; exec_is_lost++) {
+		begin();
+		seed(&init, 0);
+		seed(&a, NSMON_PROC_ENDING | NSMON_PROC_ENDED);
+		seed(&thread, 0);
+		state_seeded(table, BEGIN, END);
+		says("proc 1; proc 11");
+		if (!exec_is_lost) {
+			execs(&a, 11, 300 * MS);
+			says("exec 10 was 11");
+		}
+		a.exec_id = 1;
+		pass(310 * MS, &init, &a, NULL);
+		if (exec_is_lost)
+			says("fork 10 of 1 found; exit 11 found");
+		pass(320 * MS, &init, &a, NULL);
+		says(exec_is_lost ? "exec 10 found" : "");
+		assert_int_equal(state_tasks(table), 2);
+		/* Again; nothing was told of the thread, and all of it in one pass. */
+		state_begin_pass(table, 400 * MS, true);
+		exits(&a, 402 * MS);
+		says("exit 10");
+		if (!exec_is_lost)
+			execs(&a, 12, 403 * MS);
+		a.exec_id = 2;
+		pass_task(&init, 404 * MS, 0);
+		pass_task(&a, 404 * MS, 0);
+		end_pass();
+		says(exec_is_lost ? "fork 10 of 1 found" : "fork 10 of 1 found; exec 10 was 12");
+		pass(410 * MS, &init, &a, NULL);
+		says(exec_is_lost ? "exec 10 found" : "");
+		assert_int_equal(state_tasks(table), 2);
+	}
+}
+
+/* What it had left before it was met is not where its change begins. */
+static void test_change_of_a_partial_row(void **state)
+{
+	struct nsmon_ns_set all = a.ns;
+
+	(void)state;
+	memset(&a.ns, 0, sizeof(a.ns));
+	seed(&init, 0);
+	seed(&a, NSMON_PROC_PARTIAL);
+	state_seeded(table, BEGIN, END);
+	says("proc 1; proc 10");
+	execs(&a, 11, 300 * MS);
+	a.ns = all;
+	all.inum[NSMON_NS_TIME] = 7;
+	assert_int_equal(give_change(&a, &all, 301 * MS, NSMON_REASON_EXEC), 0);
+	says("exec 10 was 11; proc 10 found; ns 10 time 108>7");
+	has_ns(10, NSMON_NS_NET, 103);
+}
+
 /* ---- what was asked for ---- */
 
 static void test_types(void **state)
@@ -1515,6 +1613,10 @@ int main(void)
 		TEST(test_pass_and_a_fork_meanwhile),
 		TEST(test_partial_rows),
 		TEST(test_nobody_rises_from_the_dead),
+		TEST(test_stranger_whose_parent_has_ended),
+		TEST(test_thread_that_moves_in_a_pass),
+		TEST(test_thread_takes_over),
+		TEST(test_change_of_a_partial_row),
 		TEST(test_types),
 		TEST(test_reasons),
 		TEST(test_no_table),
