@@ -477,7 +477,8 @@ static int trace_events(struct nsmon *nsmon)
 	int err = stream_start(&nsmon->stream);
 
 	if (!err)
-		err = snapshot_first(&nsmon->snapshot, nsmon->probe, &nsmon->stream, &stop_signal);
+		err = snapshot_first(&nsmon->snapshot, nsmon->probe, &nsmon->stream, &stop_signal,
+				     nsmon->options.snapshot && !is_following(nsmon));
 	if (nsmon->options.pid_count) /* one may have ended before anything was attached */
 		probe_unfollow_ended(nsmon->probe, preflight_process_lives);
 	if (!err)

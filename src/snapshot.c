@@ -124,7 +124,7 @@ static void want(struct snapshot *snapshot, uint64_t at_ns)
 }
 
 int snapshot_first(struct snapshot *snapshot, struct probe *probe, struct stream *stream,
-		   const volatile sig_atomic_t *stop)
+		   const volatile sig_atomic_t *stop, bool whole_machine)
 {
 	uint64_t begin = stream_now_ns(stream);
 	int err;
@@ -140,6 +140,9 @@ int snapshot_first(struct snapshot *snapshot, struct probe *probe, struct stream
 	}
 	if (err)
 		return err;
+	if (whole_machine && !state_has(stream->state, 1))
+		log_note("this kernel keeps process 1 from BPF task iterators: it is not in the "
+			 "picture");
 	err = stream_seeded(stream, begin);
 	probe_want_whole(probe, false);
 	snapshot->looks = LOOKS;

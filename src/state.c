@@ -1088,6 +1088,11 @@ bool state_can_repair(const struct state *state)
 	return state->complete && state->tracks;
 }
 
+bool state_has(const struct state *state, uint32_t tid)
+{
+	return find(state, tid) != NULL;
+}
+
 size_t state_tasks(const struct state *state)
 {
 	return HASH_COUNT(state->rows) - state->untold + state->threads_told;
