@@ -25,8 +25,9 @@ struct snapshot {
 };
 
 /*
- * The first picture, once everything is attached; whole_machine: it
- * is told, and not only of processes that are followed. What is wrong with it is told on standard error. Returns 0, or a negative errno of the output.
+ * The first picture, once everything is attached; whole_machine: it is told, and
+ * not only of processes that are followed. What is wrong with it is told on
+ * standard error. Returns 0, or a negative errno of the output.
  */
 int snapshot_first(struct snapshot *snapshot, struct probe *probe, struct stream *stream,
 		   const volatile sig_atomic_t *stop, bool whole_machine);
