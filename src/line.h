@@ -7,8 +7,8 @@
 #include <stddef.h>
 #include <stdint.h>
 
-/* The longest line: 4096 bytes of text that become six each, and all other fields. */
-#define LINE_MAX_BYTES ((size_t)32768)
+/* The longest line: a path and NSMON_TEXT_MAX bytes that become six each, and all other fields. */
+#define LINE_MAX_BYTES ((size_t)65536)
 
 /*
  * A line under construction. The caller owns the memory and gives at least

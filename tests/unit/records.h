@@ -19,6 +19,7 @@ union record {
 	struct nsmon_ns ns;
 	struct nsmon_failed failed;
 	struct nsmon_lost lost;
+	struct nsmon_proc proc;
 	unsigned char bytes[sizeof(struct nsmon_exec) + 2 * 65536];
 };
 
@@ -144,6 +145,16 @@ static inline size_t record_failed(union record *r, uint32_t pid, const char *co
 	r->failed.error = error;
 	r->failed.flags = flags;
 	return sizeof(r->failed);
+}
+
+/* A row of the task iterator. */
+static inline size_t record_proc(union record *r, uint32_t ppid, uint32_t pid, const char *comm)
+{
+	record_begin(r, NSMON_PROC, sizeof(r->proc), 0);
+	r->header.seq = r->header.cpu = 0;
+	record_task(&r->proc.task, ppid, pid, comm);
+	memcpy(r->proc.ns.inum, initial_inums, sizeof(initial_inums));
+	return sizeof(r->proc);
 }
 
 static inline size_t record_lost(union record *r, uint64_t forks, uint64_t execs, uint64_t exits,

@@ -273,6 +273,175 @@ static void test_failed(void **state)
 	has_number("flags", UINT64_MAX);
 }
 
+/* As the stream gives it: with what it found in /proc. */
+static struct event proc_event(size_t size, const char *exe, const char *args, size_t args_len)
+{
+	struct event event;
+
+	assert_int_equal(event_decode(&event, &record, size), 0);
+	event.proc.exe = exe;
+	event.proc.exe_len = exe ? strlen(exe) : 0;
+	event.proc.args = args;
+	event.proc.args_len = args_len;
+	return event;
+}
+
+static void format_event(const struct event *event)
+{
+	struct line line = begin();
+
+	json_formatter.event(&line, &run, &stamp, event);
+	end(&line);
+}
+
+static void test_proc(void **state)
+{
+	size_t size = record_proc(&record, 1, 858, "sh");
+	struct event event = proc_event(size, "/bin/sh", "sh\0-c\0", 6);
+	const char *value;
+	size_t value_len;
+
+	(void)state;
+	format_event(&event);
+	has_task("proc", 1, 858, "sh", 3);
+	has("ns", "{\"mnt\":{\"inum\":4026531841},\"uts\":{\"inum\":4026531838},"
+		  "\"ipc\":{\"inum\":4026531839},\"net\":{\"inum\":4026531840},"
+		  "\"pid\":{\"inum\":4026531836},\"pid_for_children\":{\"inum\":4026531836},"
+		  "\"user\":{\"inum\":4026531837},\"cgroup\":{\"inum\":4026531835},"
+		  "\"time\":{\"inum\":4026531834},\"time_for_children\":{\"inum\":4026531834}}");
+	has("args", "[\"sh\",\"-c\"]");
+	has("exe", "\"/bin/sh\"");
+	lacks("recovered");
+	lacks("args_truncated");
+	/* Each type alone is there, and each is absent where the kernel or the task lacks it. */
+	for (int type = 0; type < NSMON_NS_TYPES; type++) {
+		size = record_proc(&record, 1, 858, "sh");
+		record.proc.ns.inum[type] = 0;
+		event = proc_event(size, NULL, NULL, 0);
+		format_event(&event);
+		assert_int_equal(json_member(room, len, "ns", &value, &value_len), 1);
+		assert_true(json_is_object(value, value_len));
+		for (int other = 0; other < NSMON_NS_TYPES; other++) {
+			const char *inner;
+			size_t inner_len;
+
+			assert_int_equal(json_member(value, value_len, ns_type_names[other], &inner,
+						     &inner_len),
+					 other != type);
+		}
+		memset(&record.proc.ns, 0, sizeof(record.proc.ns));
+		record.proc.ns.inum[type] = UINT32_MAX;
+		record.proc.ns.id[type] = UINT64_MAX;
+		format_event(&event);
+		{
+			char text[128];
+
+			snprintf(text, sizeof(text),
+				 "{\"%s\":{\"inum\":4294967295,\"ns_id\":18446744073709551615}}",
+				 ns_type_names[type]);
+			has("ns", text);
+		}
+	}
+	/* None at all. */
+	memset(&record.proc.ns, 0, sizeof(record.proc.ns));
+	format_event(&event);
+	has("ns", "{}");
+	has_task("proc", 1, 858, "sh", 1);
+	lacks("args");
+	lacks("exe");
+}
+
+static void test_proc_of_every_kind(void **state)
+{
+	static char large[NSMON_TEXT_MAX + 4096];
+	size_t size = record_proc(&record, 1, 858, "a\n\"");
+	struct event event = proc_event(size, "/tmp/\xff\n (deleted)", "\0x\"\0\x1b[m", 7);
+
+	(void)state;
+	format_event(&event);
+	has("comm", "\"a\\n\\\"\"");
+	has("exe", "\"/tmp/\xef\xbf\xbd\\n (deleted)\"");
+	has("args", "[\"\",\"x\\\"\",\"\\u001b[m\"]");
+	has("raw", "true");
+	/* No arguments are not the same as none that are known. */
+	event = proc_event(size, NULL, "", 0);
+	event.proc.truncated = true;
+	event.recovered = true;
+	format_event(&event);
+	has("args", "[]");
+	has("args_truncated", "true");
+	has("recovered", "true");
+	lacks("exe");
+	/* Everything at its longest. */
+	memset(large, 1, sizeof(large));
+	event = proc_event(size, NULL, large, NSMON_TEXT_MAX);
+	event.proc.exe = large;
+	event.proc.exe_len = 4095;
+	event.proc.truncated = event.recovered = true;
+	memset(record.proc.ns.inum, 0xff, sizeof(record.proc.ns.inum));
+	memset(record.proc.ns.id, 0xff, sizeof(record.proc.ns.id));
+	memset(record.proc.task.comm, 1, sizeof(record.proc.task.comm));
+	format_event(&event);
+	has("recovered", "true");
+}
+
+static void test_ready(void **state)
+{
+	struct line line = begin();
+
+	(void)state;
+	json_formatter.ready(&line, &run, &stamp, UINT64_MAX);
+	end(&line);
+	assert_string_equal(room, "{\"time\":\"2026-11-23T16:24:00.123456789Z\",\"seq\":7,"
+				  "\"event\":\"ready\",\"tasks\":18446744073709551615}");
+}
+
+/* What nobody saw happen: how it did is not known. */
+static void test_recovered(void **state)
+{
+	struct event event;
+	struct line line;
+	size_t size;
+
+	(void)state;
+	assert_int_equal(event_decode(&event, &record, record_fork(&record, 696, 858, "sh")), 0);
+	event.recovered = true;
+	format_event(&event);
+	has_task("fork", 696, 858, "sh", 2);
+	has_number("ptid", 696);
+	has("recovered", "true");
+	assert_int_equal(event_decode(&event, &record, record_exit(&record, 858, "sh", 9)), 0);
+	event.recovered = true;
+	format_event(&event);
+	has_task("exit", 1, 858, "sh", 1);
+	has("recovered", "true");
+	size = record_exec(&record, 858, "sh", "/bin/sh", "sh", 3);
+	assert_int_equal(event_decode(&event, &record, size), 0);
+	event.recovered = true;
+	format_event(&event);
+	has_task("exec", 1, 858, "sh", 3);
+	has("filename", "\"/bin/sh\"");
+	has("recovered", "true");
+	event.exec.filename = NULL; /* it has ended meanwhile */
+	event.exec.args_len = 0;
+	format_event(&event);
+	has_task("exec", 1, 858, "sh", 2);
+	has("args", "[]");
+	size = record_ns(&record, 858, "sh");
+	record_changed(&record.ns.change, NSMON_NS_NET, 5, NSMON_REASON_UNSHARE);
+	assert_int_equal(event_decode(&event, &record, size), 0);
+	event.recovered = true;
+	line = begin();
+	json_formatter.ns(&line, &run, &stamp, &event, NSMON_NS_NET);
+	end(&line);
+	has_task("ns", 1, 858, "sh", 4);
+	has("type", "\"net\"");
+	has_number("old_inum", 4026531840U);
+	has_number("inum", 5);
+	has("recovered", "true");
+	lacks("reason");
+}
+
 static void test_lost(void **state)
 {
 	static const uint64_t lost[NSMON_KINDS] = {
@@ -331,13 +500,14 @@ static void test_filters(void **state)
 	options.pid_count = 2;
 	options.threads = true;
 	options.failed = true;
+	options.snapshot = true;
 	start();
 	has("filters", "{\"events\":[\"ns\"],\"types\":[\"net\"],\"reasons\":[\"setns\"],"
-		       "\"pids\":[1,4194304],\"threads\":true,\"failed\":true}");
+		       "\"pids\":[1,4194304],\"threads\":true,\"failed\":true,\"snapshot\":true}");
 	lacks("raw");
 	options.pid_count = 0;
 	options.command = command;
-	options.threads = options.failed = false;
+	options.threads = options.failed = options.snapshot = false;
 	start();
 	has("filters", "{\"events\":[\"ns\"],\"types\":[\"net\"],\"reasons\":[\"setns\"],"
 		       "\"command\":[\"sh\",\"-c\",\"echo \\\"\xef\xbf\xbd\\\"\\n\",\"\"]}");
@@ -486,7 +656,7 @@ static void test_schema_names_the_members(void **state)
 		"ns_id", "errno", "error", "flags", "count", "fork", "exec", "exit", "ns", "lost",
 		"version", "schema", "backend", "kernel", "arch", "host", "boot_id", "filters",
 		"events", "types", "reasons", "pids", "command", "command_truncated", "threads", "failed", "switches",
-		"switches_known", "raw",
+		"switches_known", "raw", "recovered", "exe", "proc", "tasks", "snapshot",
 	};
 	char quoted[64];
 
@@ -511,6 +681,10 @@ int main(void)
 		TEST(test_every_type_and_reason),
 		TEST(test_large_numbers),
 		TEST(test_failed),
+		TEST(test_proc),
+		TEST(test_proc_of_every_kind),
+		TEST(test_ready),
+		TEST(test_recovered),
 		TEST(test_lost),
 		TEST(test_start),
 		TEST(test_filters),
