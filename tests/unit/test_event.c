@@ -24,6 +24,8 @@ static int decode(struct event *event, const void *data, size_t size)
 	return event_decode(event, copy, size);
 }
 
+#define SAMPLES 9
+
 static size_t sample(int n)
 {
 	size_t size = 0;
@@ -53,6 +55,8 @@ static size_t sample(int n)
 				     0x40000000);
 	case 7:
 		return record_lost(&record, 1, 2, 3, 4);
+	case 8:
+		return record_proc(&record, 1, 858, "sh");
 	}
 	return size;
 }
@@ -198,12 +202,42 @@ static void test_lost(void **state)
 	assert_int_equal(e.lost->lost[NSMON_NS], 4);
 }
 
+static void test_proc(void **state)
+{
+	size_t size = sample(8);
+	struct event e;
+
+	(void)state;
+	record.proc.exec_id = 7;
+	record.proc.flags = NSMON_PROC_BUSY | NSMON_PROC_KERNEL;
+	record.proc.ns.id[NSMON_NS_TIME] = UINT64_MAX;
+	assert_int_equal(decode(&e, &record, size), 0);
+	assert_int_equal(e.kind, NSMON_PROC);
+	assert_int_equal(e.time, 1000000000);
+	assert_int_equal(e.task->pid, 858);
+	assert_int_equal(e.proc.ns->inum[NSMON_NS_MNT], initial_inums[NSMON_NS_MNT]);
+	assert_true(e.proc.ns->id[NSMON_NS_TIME] == UINT64_MAX);
+	assert_int_equal(e.proc.exec_id, 7);
+	assert_int_equal(e.proc.flags, NSMON_PROC_BUSY | NSMON_PROC_KERNEL);
+	/* What only /proc knows is not known yet. */
+	assert_null(e.proc.args);
+	assert_null(e.proc.exe);
+	assert_false(e.recovered);
+	assert_null(e.change);
+	assert_null(e.failed);
+	/* Nothing in it has a meaning that could be wrong: any bytes are a row. */
+	memset(&record.proc.task, 0xff, size - sizeof(record.header));
+	assert_int_equal(decode(&e, &record, size), 0);
+	/* The chunk that it is read from goes on behind it. */
+	assert_int_equal(decode(&e, &record, size + 1000), 0);
+}
+
 static void test_every_truncation(void **state)
 {
 	struct event e;
 
 	(void)state;
-	for (int n = 0; n < 8; n++) {
+	for (int n = 0; n < SAMPLES; n++) {
 		size_t size = sample(n);
 
 		for (size_t cut = 0; cut < size; cut++) {
@@ -223,7 +257,7 @@ static void test_too_long(void **state)
 	struct event e;
 
 	(void)state;
-	for (int n = 0; n < 8; n++) {
+	for (int n = 0; n < SAMPLES; n++) {
 		size_t size = sample(n);
 
 		/* The kernel rounds up what it hands over: that is no error. */
@@ -264,7 +298,7 @@ static void test_kinds_and_layouts(void **state)
 	struct event e;
 
 	(void)state;
-	for (int n = 0; n < 8; n++) {
+	for (int n = 0; n < SAMPLES; n++) {
 		size_t size;
 
 		for (size_t i = 0; i < sizeof(kinds) / sizeof(*kinds); i++) {
@@ -412,6 +446,7 @@ int main(void)
 		cmocka_unit_test(test_ns),
 		cmocka_unit_test(test_failed),
 		cmocka_unit_test(test_lost),
+		cmocka_unit_test(test_proc),
 		cmocka_unit_test(test_every_truncation),
 		cmocka_unit_test(test_too_long),
 		cmocka_unit_test(test_sizes_of_one_kind_under_another),

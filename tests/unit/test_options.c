@@ -243,6 +243,43 @@ static void test_short_and_long(void **state)
 	assert_int_equal(o.verbose, -1);
 }
 
+/* What a machine reads begins with the picture, what a human reads does not. */
+static void test_snapshot(void **state)
+{
+	static struct options o;
+
+	(void)state;
+	PARSE(&o, "-T");
+	assert_false(o.snapshot);
+	PARSE(&o, "-o", "text");
+	assert_false(o.snapshot);
+	PARSE(&o, "-o", "json");
+	assert_true(o.snapshot);
+	PARSE(&o, "-s");
+	assert_true(o.snapshot);
+	PARSE(&o, "--snapshot", "--output=text");
+	assert_true(o.snapshot);
+	PARSE(&o, "--no-snapshot", "-o", "json");
+	assert_false(o.snapshot);
+	PARSE(&o, "-o", "json", "--no-snapshot");
+	assert_false(o.snapshot);
+	/* The last one wins, also of the formats. */
+	PARSE(&o, "-s", "--no-snapshot");
+	assert_false(o.snapshot);
+	PARSE(&o, "--no-snapshot", "-s");
+	assert_true(o.snapshot);
+	PARSE(&o, "-o", "json", "-s", "--no-snapshot");
+	assert_false(o.snapshot);
+	PARSE(&o, "-o", "json", "--no-snapshot", "--snapshot");
+	assert_true(o.snapshot);
+	PARSE(&o, "-o", "json", "-o", "text");
+	assert_false(o.snapshot);
+	PARSE(&o, "-o", "text", "-o", "json");
+	assert_true(o.snapshot);
+	PARSE(&o, "-s", "--", "ls", "--no-snapshot");
+	assert_true(o.snapshot);
+}
+
 static void test_pids_are_kept_once(void **state)
 {
 	static struct options o;
@@ -425,6 +462,7 @@ int main(void)
 		cmocka_unit_test(test_pids),
 		cmocka_unit_test(test_defaults),
 		cmocka_unit_test(test_short_and_long),
+		cmocka_unit_test(test_snapshot),
 		cmocka_unit_test(test_pids_are_kept_once),
 		cmocka_unit_test(test_modes),
 		cmocka_unit_test(test_commands),

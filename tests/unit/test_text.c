@@ -133,6 +133,86 @@ static void test_failed(void **state)
 	assert_null(strstr(line, "error="));
 }
 
+static const char *format_event(const struct event *event)
+{
+	struct line line = { .at = room, .end = room + LINE_MAX_BYTES };
+
+	text_formatter.event(&line, &run, &stamp, event);
+	*line.at = 0;
+	assert_true(line.at > room && line.at[-1] == '\n');
+	assert_true(strict_is_printable(room, (size_t)(line.at - room) - 1));
+	return room;
+}
+
+static struct event decode(size_t size)
+{
+	struct event event;
+
+	assert_int_equal(event_decode(&event, &record, size), 0);
+	return event;
+}
+
+static void test_proc(void **state)
+{
+	static char large[NSMON_TEXT_MAX];
+	struct event event = decode(record_proc(&record, 1, 858, "sh"));
+
+	(void)state;
+	assert_string_equal(format_event(&event),
+			    "proc: pid=858 ppid=1 comm=sh mnt=4026531841 uts=4026531838 "
+			    "ipc=4026531839 net=4026531840 pid_ns=4026531836 "
+			    "pid_for_children=4026531836 user=4026531837 cgroup=4026531835 "
+			    "time=4026531834 time_for_children=4026531834\n");
+	memset(record.proc.ns.inum, 0, sizeof(record.proc.ns.inum));
+	event.proc.args = "sh\0-c\0a \"b\"\n\xff\033[m";
+	event.proc.args_len = 17;
+	event.proc.exe = "/bin/sh"; /* no field of the text */
+	event.proc.exe_len = 7;
+	assert_string_equal(format_event(&event),
+			    "proc: pid=858 ppid=1 comm=sh args=\"sh -c a \\\"b\\\"\\n\\xff\\x1b[m\"\n");
+	record.proc.task.tid = 859;
+	record_comm(&record.proc.task, "a b=\n");
+	record.proc.ns.inum[NSMON_NS_PID] = 7;
+	event.proc.args_len = 0;
+	event.proc.truncated = event.recovered = true;
+	assert_string_equal(format_event(&event),
+			    "proc: pid=858 tid=859 ppid=1 comm=\"a b=\\n\" pid_ns=7 args=\"\" "
+			    "args_truncated recovered\n");
+	memset(large, 1, sizeof(large));
+	memset(record.proc.ns.inum, 0xff, sizeof(record.proc.ns.inum));
+	event.proc.args = large;
+	event.proc.args_len = sizeof(large);
+	options.timestamps = true;
+	assert_non_null(strstr(format_event(&event), "\" args_truncated recovered\n"));
+}
+
+static void test_recovered(void **state)
+{
+	struct line line = { .at = room, .end = room + LINE_MAX_BYTES };
+	struct event event = decode(record_fork(&record, 696, 858, "sh"));
+	size_t size;
+
+	(void)state;
+	event.recovered = true;
+	assert_string_equal(format_event(&event), "fork: ppid=696 pid=858 comm=sh recovered\n");
+	event = decode(record_exit(&record, 858, "sh", 9));
+	event.recovered = true;
+	assert_string_equal(format_event(&event), "exit: pid=858 comm=sh recovered\n");
+	event = decode(record_exec(&record, 858, "sh", "/bin/sh", "sh", 3));
+	event.recovered = true;
+	event.exec.filename = NULL;
+	assert_string_equal(format_event(&event),
+			    "exec: pid=858 comm=sh args=\"sh\" recovered\n");
+	size = record_ns(&record, 858, "sh");
+	record_changed(&record.ns.change, NSMON_NS_NET, 5, NSMON_REASON_UNSHARE);
+	event = decode(size);
+	event.recovered = true;
+	text_formatter.ns(&line, &run, &stamp, &event, NSMON_NS_NET);
+	*line.at = 0;
+	assert_string_equal(room, "ns: pid=858 type=net old_inum=4026531840 inum=5 comm=sh "
+				  "recovered\n");
+}
+
 static void test_lost(void **state)
 {
 	static const uint64_t lost[NSMON_KINDS] = {
@@ -146,6 +226,7 @@ static void test_lost(void **state)
 	assert_string_equal(room, "lost: count=4321 fork=1 exec=20 exit=300 ns=4000\n");
 	assert_null(text_formatter.start);
 	assert_null(text_formatter.stop);
+	assert_null(text_formatter.ready);
 }
 
 static void test_timestamps(void **state)
@@ -235,6 +316,8 @@ int main(void)
 		TEST(test_tid_where_it_differs),
 		TEST(test_exec),
 		TEST(test_failed),
+		TEST(test_proc),
+		TEST(test_recovered),
 		TEST(test_lost),
 		TEST(test_timestamps),
 		TEST(test_colour),
