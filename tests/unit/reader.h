@@ -44,6 +44,7 @@ struct reader_row {
 
 struct reader {
 	bool threads;
+	bool misses_records; /* a fork may copy the row of who had the creator's number before */
 	uint32_t types; /* bit per enum nsmon_ns_type; of the others it hears nothing */
 	struct reader_row rows[READER_TASKS];
 };
@@ -120,7 +121,7 @@ static inline const char *reader_ns(struct reader *reader, const struct told *to
 	if (!(reader->types & (1U << told->type)))
 		return "an ns record of a type that is not wanted";
 	/* With -T an exec's differences are those to the main thread, whose row has gone. */
-	fits = !row->known || moved || !row->ns.inum[told->type] ||
+	fits = !row->known || moved || reader->misses_records || !row->ns.inum[told->type] ||
 	       (row->ns.inum[told->type] == told->old_inum &&
 		row->ns.id[told->type] == told->old_id);
 	row->ns.inum[told->type] = told->now.inum[told->type];

@@ -774,6 +774,7 @@ static void boot(void)
 	memset(processes, 0, sizeof(processes));
 	memset(&reader, 0, sizeof(reader));
 	reader.threads = setting.threads;
+	reader.misses_records = setting.lossy;
 	reader.types = setting.types;
 	options = (struct options){
 		.events = 1 << NSMON_FORK | 1 << NSMON_EXEC | 1 << NSMON_EXIT | 1 << NSMON_NS,
