@@ -10,15 +10,19 @@
  *
  *   task   fields of every task from here on: pid tid ppid vpid start_ns
  *          cgroup_id uid gid comm. pid=N also sets tid and vpid.
- *   fork   ptid, creator (default: ppid), and for each changed namespace
+ *   fork   ptid, creator (default: ppid), creator_start_ns, and for each changed namespace
  *          ns.TYPE=OLD:NEW:REASON and, for its ids, id.TYPE=OLD:NEW; no_fork
- *   exec   filename, arg (again for each; bytes=... in place of them), old_tid, truncated
+ *   exec   exec_id, filename, arg (again for each; bytes=... in place of them), old_tid, truncated
  *   exit   status, duration_ns
  *   ns     ns.TYPE and id.TYPE, as for a fork
  *   failed reason flags error
  *   lost   fork exec exit ns, the totals
  *   kernel_lost   the same, told when the ring buffer is empty
- *   option threads|failed|timestamps|types|pid|command, before start
+ *   proc   a row of a picture: ns.TYPE=INUM, id.TYPE=N (ns=initial: those of a fresh
+ *          system first), exec_id, busy, ending, ended, partial, kernel. Behind `pass`
+ *          of a later picture, else of the first one.
+ *   seeded, pass (quiet), end_pass, ready   the end of the first picture; a later one; the ready record
+ *   option threads|failed|timestamps|snapshot|types|pid|command, before start
  *   start, stop (switches, switches_known)
  *
  * Every kind takes at=, nanoseconds since boot. The machine booted at
@@ -45,6 +49,7 @@ static union {
 	struct nsmon_ns ns;
 	struct nsmon_failed failed;
 	struct nsmon_lost lost;
+	struct nsmon_proc proc;
 	unsigned char bytes[sizeof(struct nsmon_exec) + NSMON_TEXT_MAX];
 } record;
 
@@ -248,6 +253,7 @@ static int give_fork(void)
 	read_task(&record.fork.task);
 	record.fork.creator_pid = (uint32_t)number_field("creator", record.fork.task.ppid);
 	record.fork.creator_tid = (uint32_t)number_field("ptid", record.fork.creator_pid);
+	record.fork.creator_start_ns = number_field("creator_start_ns", 0);
 	change = read_change(&record.fork_ns.change);
 	record.header.flags = (uint16_t)((change ? NSMON_FLAG_NS : 0) |
 					 (has_flag("no_fork") ? NSMON_FLAG_NO_FORK : 0));
@@ -271,6 +277,7 @@ static int give_exec(void)
 	record.exec.task = task;
 	read_task(&record.exec.task);
 	record.exec.old_tid = (uint32_t)number_field("old_tid", 0);
+	record.exec.exec_id = number_field("exec_id", 0);
 	len = append(0, filename ? filename : "", strlen(filename ? filename : "") + 1);
 	record.exec.filename_len = (uint16_t)len;
 	for (size_t i = 1; i < word_count; i++) {
@@ -303,6 +310,68 @@ static int give_ns(void)
 	read_task(&record.ns.task);
 	read_change(&record.ns.change);
 	return give(sizeof(record.ns));
+}
+
+static const uint32_t initial_inums[NSMON_NS_TYPES] = {
+	4026531841U, 4026531838U, 4026531839U, 4026531840U, 4026531836U,
+	4026531836U, 4026531837U, 4026531835U, 4026531834U, 4026531834U,
+};
+
+static void read_set(struct nsmon_ns_set *set)
+{
+	if (field("ns"))
+		memcpy(set->inum, initial_inums, sizeof(initial_inums));
+	for (int type = 0; type < NSMON_NS_TYPES; type++) {
+		char name[32];
+
+		snprintf(name, sizeof(name), "ns.%s", ns_type_names[type]);
+		set->inum[type] = (uint32_t)number_field(name, set->inum[type]);
+		snprintf(name, sizeof(name), "id.%s", ns_type_names[type]);
+		set->id[type] = number_field(name, 0);
+	}
+}
+
+/* In a later picture? */
+static bool passing;
+
+static int give_proc(void)
+{
+	static const char *const flags[] = { "busy", "ending", "ended", "partial", "kernel" };
+	struct event event;
+
+	begin(NSMON_PROC, 0);
+	record.header.size = sizeof(record.proc);
+	record.proc.task = task;
+	read_task(&record.proc.task);
+	read_set(&record.proc.ns);
+	record.proc.exec_id = number_field("exec_id", 0);
+	for (size_t i = 0; i < sizeof(flags) / sizeof(*flags); i++)
+		record.proc.flags |= (uint32_t)has_flag(flags[i]) << i;
+	if (event_decode(&event, &record, sizeof(record.proc)))
+		fail("this is no row", words[0]);
+	return passing ? stream_pass_task(&stream, &event) : stream_seed(&stream, &event);
+}
+
+static int give_seeded(void)
+{
+	return stream_seeded(&stream, now);
+}
+
+static int begin_pass(void)
+{
+	passing = true;
+	state_begin_pass(stream.state, now, has_flag("quiet"));
+	return 0;
+}
+
+static int end_pass(void)
+{
+	return stream_end_pass(&stream);
+}
+
+static int give_ready(void)
+{
+	return stream_ready(&stream);
 }
 
 static int give_failed(void)
@@ -356,6 +425,7 @@ static void set_option(void)
 	options.threads |= has_flag("threads");
 	options.failed |= has_flag("failed");
 	options.timestamps |= has_flag("timestamps");
+	options.snapshot |= has_flag("snapshot");
 	options.types = (uint32_t)number_field("types", options.types);
 	for (size_t i = 1; i < word_count; i++) {
 		if (value_of(i, "pid"))
@@ -381,7 +451,9 @@ static int obey(void)
 		const char *name;
 		int (*give)(void);
 	} kinds[] = { { "fork", give_fork },	 { "exec", give_exec }, { "exit", give_exit },
-		      { "ns", give_ns },	 { "failed", give_failed }, { "lost", give_lost } };
+		      { "ns", give_ns },	 { "failed", give_failed }, { "lost", give_lost },
+		      { "proc", give_proc },	 { "seeded", give_seeded }, { "pass", begin_pass },
+		      { "end_pass", end_pass }, { "ready", give_ready } };
 	uint64_t lost[NSMON_KINDS] = { 0 };
 
 	now = number_field("at", now + 1000);
