@@ -105,7 +105,7 @@ static void give_fork(uint32_t pid)
 /* What the file says, one row for each line. */
 struct row {
 	char event[8];
-	uint64_t seq, pid, count, fork, exec, exit, ns, lost;
+	uint64_t seq, pid, count, fork, exec, exit, ns, lost, proc, tasks;
 	char type[24];
 	char time[40];
 };
@@ -159,6 +159,8 @@ static void read_rows(void)
 		r->exit = number(line, len, "exit");
 		r->ns = number(line, len, "ns");
 		r->lost = number(line, len, "lost");
+		r->proc = number(line, len, "proc");
+		r->tasks = number(line, len, "tasks");
 		assert_int_equal(r->seq, row_count); /* from 1, without a gap */
 	}
 	free(line);
@@ -224,6 +226,172 @@ static void test_one_of_each(void **state)
 	assert_int_equal(stream.delivered[NSMON_EXEC], 1);
 	assert_int_equal(stream.delivered[NSMON_EXIT], 1);
 	assert_int_equal(stream.delivered[NSMON_NS], 1);
+}
+
+/* A row of the iterator, as src/snapshot.c hands it over. */
+static int give_row(uint32_t pid, uint32_t flags, int (*to)(struct stream *, const struct event *))
+{
+	struct event event;
+	size_t size = record_proc(&record, 1, pid, "sh");
+
+	record.header.time = stream_now_ns(&stream);
+	record.proc.flags = flags;
+	assert_int_equal(event_decode(&event, &record, size), 0);
+	return to(&stream, &event);
+}
+
+static void give_picture(void)
+{
+	assert_int_equal(give_row(1, NSMON_PROC_KERNEL, stream_seed), 0);
+	assert_int_equal(give_row((uint32_t)getpid(), 0, stream_seed), 0);
+	assert_int_equal(stream_seeded(&stream, 1), 0);
+}
+
+/* Of a process that the picture has shown. */
+static void give_late_fork(uint32_t pid)
+{
+	size_t size = record_fork(&record, 1, pid, "sh");
+
+	record.fork.creator_start_ns = record.fork.task.start_ns;
+	assert_int_equal(give_late(size), 0);
+}
+
+static void test_picture(void **state)
+{
+	(void)state;
+	open_stream(path);
+	assert_int_equal(stream_start(&stream), 0);
+	assert_false(stream_take_repair(&stream));
+	give_picture();
+	read_rows(); /* ready does not wait */
+	check_row(0, "start", UINT64_MAX);
+	check_row(1, "proc", 1);
+	check_row(2, "proc", (uint64_t)getpid());
+	check_row(3, "ready", UINT64_MAX);
+	assert_int_equal(rows[3].tasks, 2);
+	assert_int_equal(stream.totals.written[NSMON_PROC], 2);
+	assert_false(stream_take_repair(&stream));
+	assert_int_equal(stream_stop(&stream), 0);
+	read_rows();
+	check_stop_row(4, 0, 0, 0, 0, 0);
+	assert_int_equal(rows[4].proc, 2);
+}
+
+/* With --no-snapshot it is taken all the same, but nothing is told of it. */
+static void test_picture_untold(void **state)
+{
+	(void)state;
+	options.snapshot = false;
+	open_stream(path);
+	give_picture();
+	assert_int_equal(stream_flush(&stream), 0);
+	read_rows();
+	assert_int_equal(row_count, 0);
+	assert_int_equal(state_tasks(stream.state), 2);
+	assert_int_equal(stream_ready(&stream), 0); /* after a repair there is one */
+	read_rows();
+	check_row(0, "ready", UINT64_MAX);
+	assert_int_equal(rows[0].tasks, 2);
+}
+
+/* Text has no ready line; what waits is written all the same. */
+static void test_ready_of_text(void **state)
+{
+	struct stat st;
+
+	(void)state;
+	open_stream(path);
+	stream.formatter = &text_formatter;
+	give_fork(858);
+	assert_int_equal(stream_ready(&stream), 0);
+	assert_int_equal(stat(path, &st), 0);
+	assert_int_equal(st.st_size, strlen("fork: ppid=696 pid=858 comm=sh\n"));
+	assert_int_equal(stream.seq, 1);
+}
+
+/* A loss is told, then a picture is wanted once; what it finds is counted apart. */
+static void test_repair_after_a_loss(void **state)
+{
+	(void)state;
+	open_stream(path);
+	give_picture();
+	assert_int_equal(give(record_lost(&record, 1, 1, 0, 0)), 0);
+	assert_true(stream_take_repair(&stream));
+	assert_false(stream_take_repair(&stream));
+	for (int i = 0; i < 2; i++) {
+		state_begin_pass(stream.state, stream_now_ns(&stream), true);
+		assert_int_equal(give_row(1, NSMON_PROC_KERNEL, stream_pass_task), 0);
+		assert_int_equal(give_row(2, 0, stream_pass_task), 0);
+		assert_int_equal(stream_end_pass(&stream), 0);
+	}
+	state_end_repair(stream.state);
+	assert_int_equal(stream_ready(&stream), 0);
+	assert_int_equal(stream_stop(&stream), 0);
+	read_rows();
+	check_row(0, "proc", 1);
+	check_row(1, "proc", (uint64_t)getpid());
+	check_row(2, "ready", UINT64_MAX);
+	check_lost_row(3, 1, 1, 0, 0);
+	check_row(4, "fork", 2);
+	check_row(5, "exit", (uint64_t)getpid());
+	check_row(6, "ready", UINT64_MAX);
+	assert_int_equal(rows[6].tasks, 2);
+	check_stop_row(7, 0, 0, 0, 0, 2);
+	assert_int_equal(rows[7].proc, 4);
+	assert_int_equal(stream.delivered[NSMON_FORK], 0);
+}
+
+/* Not before the loss is told, and not where nobody could say what is missing. */
+static void test_repair_after_dropped_lines(void **state)
+{
+	(void)state;
+	open_stream(path);
+	give_picture();
+	capture_begin();
+	limit_file_size(10);
+	stream_begin_batch(&stream);
+	give_late_fork(858);
+	assert_int_equal(stream_flush(&stream), 0);
+	assert_int_equal(state_tasks(stream.state), 2);
+	assert_false(stream_take_repair(&stream));
+	stream_begin_batch(&stream);
+	assert_false(stream_take_repair(&stream));
+	limit_file_size(RLIM_INFINITY);
+	give_late_fork(859);
+	assert_int_equal(stream_flush(&stream), 0);
+	capture_end(NULL);
+	assert_true(stream_take_repair(&stream));
+	assert_false(stream_take_repair(&stream));
+	read_rows();
+	check_lost_row(3, 1, 0, 0, 0);
+	check_row(4, "fork", 859);
+	/* Recovered lines and rows that were dropped count as what they are. */
+	capture_begin();
+	limit_file_size(10);
+	stream_begin_batch(&stream);
+	state_begin_pass(stream.state, stream_now_ns(&stream), true);
+	assert_int_equal(give_row(2, 0, stream_pass_task), 0);
+	assert_int_equal(stream.totals.written[NSMON_PROC], 3);
+	assert_int_equal(stream_flush(&stream), 0);
+	capture_end(NULL);
+	assert_int_equal(stream.totals.written[NSMON_PROC], 2);
+	assert_int_equal(stream.totals.lost, 1);
+	limit_file_size(RLIM_INFINITY);
+	stream_begin_batch(&stream);
+	assert_true(stream_take_repair(&stream));
+	/* Without a picture there is none to come. */
+	output_close(output);
+	output = NULL;
+	open_stream(path);
+	assert_int_equal(give(record_lost(&record, 1, 0, 0, 0)), 0);
+	assert_false(stream_take_repair(&stream));
+	options.events = 1 << NSMON_FORK;
+	output_close(output);
+	output = NULL;
+	open_stream(path);
+	give_picture();
+	assert_int_equal(give(record_lost(&record, 1, 0, 0, 0)), 0);
+	assert_false(stream_take_repair(&stream));
 }
 
 static void test_time_of_day(void **state)
@@ -529,8 +697,8 @@ static void test_every_limit(void **state)
 		capture_begin();
 		for (uint32_t batch = 0; batch < 24; batch++) {
 			stat(path, &st);
-			limit_file_size(batch % 4 < 3 ? (rlim_t)st.st_size + limit / 4 :
-							RLIM_INFINITY);
+			limit_file_size(batch % 4 < 3 ? (rlim_t)st.st_size + limit / 4
+						      : RLIM_INFINITY);
 			stream_begin_batch(&stream);
 			for (uint32_t i = 0; i < limit % 7; i++)
 				give_fork(pid++);
@@ -859,6 +1027,11 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		TEST(test_one_of_each),
+		TEST(test_picture),
+		TEST(test_picture_untold),
+		TEST(test_ready_of_text),
+		TEST(test_repair_after_a_loss),
+		TEST(test_repair_after_dropped_lines),
 		TEST(test_time_of_day),
 		TEST(test_fork_with_namespaces),
 		TEST(test_all_types_in_order),
