@@ -145,6 +145,8 @@ int snapshot_first(struct snapshot *snapshot, struct probe *probe, struct stream
 			 "picture");
 	err = stream_seeded(stream, begin);
 	probe_want_whole(probe, false);
+	if (!state_can_repair(stream->state)) /* no look could tell anything */
+		return err;
 	snapshot->looks = LOOKS;
 	want(snapshot, now_ns() + look_ns[snapshot->looks - 1]);
 	return err;

@@ -642,6 +642,7 @@ static int handle_fork(struct state *state, const struct event *event)
 	/* From what was told of its creator, which may be another set than the kernel saw. */
 	fitted = *event->change;
 	fitted.old = row->data.set->ns;
+	fitted.changed = types;
 	as_told = *event;
 	as_told.change = &fitted;
 	return tell_changes(state, &as_told, types, row);
@@ -989,6 +990,8 @@ int state_pass_task(struct state *state, const struct event *proc)
 	struct row *row;
 	int err;
 
+	if (!state_can_repair(state))
+		return 0;
 	if (!has_row(state, proc->task)) {
 		int64_t seq = 0;
 
@@ -1045,6 +1048,8 @@ int state_end_pass(struct state *state)
 	struct row *row, *next;
 	int err = 0;
 
+	if (!state_can_repair(state))
+		return 0;
 	HASH_ITER(hh, state->rows, row, next)
 	{
 		if (row->data.generation == state->generation ||

@@ -1222,6 +1222,11 @@ static void test_no_table(void **state)
 		unshares(&b, NSMON_NS_NET, 11, 301 * MS);
 		says("ns 20 net 103>11");
 		assert_false(state_take_doubt(table));
+		/* A picture has nothing to be held against. */
+		pass(400 * MS, &init, &a, &b, NULL);
+		pass(410 * MS, &init, NULL);
+		says("");
+		assert_int_equal(state_tasks(table), 0);
 		/* And nothing of it comes back. */
 		state_undo(table, 0);
 		assert_int_equal(state_tasks(table), 0);
