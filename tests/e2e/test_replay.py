@@ -31,7 +31,6 @@ NATIVE = lib.SLOW <= 1
 # readers here, in Python, would not keep up with more.
 TASKS = 200 if NATIVE else 60
 PACE_MS = 100 if NATIVE else 800
-# Processes that this machine's kernel keeps from BPF's task iterator (but not from /proc): a sandbox may hide its own.
 RELEASE = tuple(int(n) for n in platform.release().split("-")[0].split(".")[:2])
 
 
