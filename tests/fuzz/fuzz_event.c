@@ -47,6 +47,30 @@ static void check(const struct line *line, bool json)
 		CHECK(json_is_object(room, len));
 }
 
+/* The same, found after a loss; of a row, with what /proc may tell: any bytes. */
+static void format_recovered(const struct formatter *formatter, struct event event, size_t size,
+			     bool json)
+{
+	struct line line;
+
+	event.recovered = true;
+	if (event.kind == NSMON_PROC) {
+		event.proc.exe = event.proc.args = (const char *)event.task;
+		size -= sizeof(struct nsmon_header);
+		event.proc.args_len = size < NSMON_TEXT_MAX ? size : NSMON_TEXT_MAX;
+		event.proc.exe_len = event.proc.args_len;
+		event.proc.truncated = event.proc.flags & 1;
+	} else if (event.kind == NSMON_EXEC && event.exec.args_len % 2) {
+		event.exec.filename = NULL;
+	}
+	line = begin();
+	if (event.kind != NSMON_NS)
+		formatter->event(&line, &run, &stamp, &event);
+	else
+		formatter->ns(&line, &run, &stamp, &event, NSMON_NS_MNT);
+	check(&line, json);
+}
+
 static void format(const struct formatter *formatter, const struct event *event, bool json)
 {
 	struct line line = begin();
@@ -85,6 +109,10 @@ static void decode(const void *data, size_t size)
 	if (event_decode(&event, copy, size) == 0) {
 		format(&text_formatter, &event, false);
 		format(&json_formatter, &event, true);
+		if (event.kind != NSMON_LOST && !event.failed) {
+			format_recovered(&text_formatter, event, size, false);
+			format_recovered(&json_formatter, event, size, true);
+		}
 	}
 	free(copy);
 }
@@ -97,6 +125,7 @@ static void repair(union record *r, size_t size)
 		[NSMON_EXIT] = { sizeof(r->exit), sizeof(r->exit) },
 		[NSMON_NS] = { sizeof(r->ns), sizeof(r->failed) },
 		[NSMON_LOST] = { sizeof(r->lost), sizeof(r->lost) },
+		[NSMON_PROC] = { sizeof(r->proc), sizeof(r->proc) },
 	};
 	struct nsmon_ns_change *change = NULL;
 	int kind = r->header.kind % NSMON_KINDS;
@@ -118,7 +147,7 @@ static void repair(union record *r, size_t size)
 		if (r->header.flags & NSMON_FLAG_FAILED)
 			r->failed.reason = 1 + r->failed.reason % (NSMON_REASONS - 1);
 	}
-	if (!change || kind == NSMON_EXIT || kind == NSMON_LOST ||
+	if (!change || kind == NSMON_EXIT || kind == NSMON_LOST || kind == NSMON_PROC ||
 	    (kind == NSMON_NS && (r->header.flags & NSMON_FLAG_FAILED)))
 		return;
 	change->changed &= NSMON_NS_ALL;

@@ -26,6 +26,30 @@ static void save_words(const char *name, const char *words)
 	save("options", name, words, strlen(words));
 }
 
+/* Steps of tests/fuzz/fuzz_state.c: what, tid, creator, start, types, inum, flags, time. */
+static void save_steps(void)
+{
+	static const unsigned char steps[][8] = {
+		{ 4, 0x11, 0, 0, 0, 0x5f, 0, 16 },  { 4, 0x22, 0x11, 0, 0, 0x5f, 0, 16 },
+		{ 0xc0, 0, 0, 0, 0, 0, 0, 32 },	    { 0, 0x33, 0x11, 0, 1, 9, 0, 32 },
+		{ 3, 0x22, 0x11, 0, 3, 9, 1, 32 },  { 1, 0x22, 3, 0, 0, 1, 0, 32 },
+		{ 2, 0x33, 0x11, 0, 0, 0, 0, 32 },  { 0xe8, 0, 0, 0, 0, 0, 0, 0 },
+		{ 0xc0, 0, 0, 0, 0, 0, 0, 32 },	    { 4, 0x11, 0, 0, 0, 0x5f, 0, 32 },
+		{ 4, 0x22, 0x11, 0, 1, 0xff, 0, 32 }, { 4, 0x44, 0x11, 0, 1, 0xff, 0, 32 },
+		{ 0xd0, 0, 0, 0, 0, 0, 0, 32 },	    { 0xe0, 0, 0, 0, 0, 0, 0, 32 },
+		{ 0xf0, 0, 0, 0, 0, 0, 2, 0 },
+	};
+	unsigned char bytes[1 + sizeof(steps)];
+
+	memcpy(bytes + 1, steps, sizeof(steps));
+	bytes[0] = 0x0f;
+	save("state", "threads", bytes, sizeof(bytes));
+	bytes[0] = 0x07;
+	save("state", "processes", bytes, sizeof(bytes));
+	bytes[0] = 0x10;
+	save("state", "no-table", bytes, sizeof(bytes));
+}
+
 int main(int argc, char **argv)
 {
 	static const char bidi[] = "\xe2\x80\xae\0\xe2\x81\xa6\0\xd8\x9c\0\xe2\x80\xa8";
@@ -60,6 +84,8 @@ int main(int argc, char **argv)
 	save("event", "ns", &record, size);
 	save("event", "failed", &record,
 	     record_failed(&record, 858, "x", NSMON_REASON_CLONE, 1, 0x10000000));
+	save("event", "proc", &record, record_proc(&record, 1, 858, "sh"));
+	save_steps();
 	save("event", "lost", &record, record_lost(&record, 1, 2, 3, 4));
 
 	save_words("size", "8M");
