@@ -22,6 +22,9 @@ import nsmonlib as lib
 import replay
 from test_exec_exit import decodings
 
+# The table does not depend on how unshare() and setns() are seen.
+pytestmark = pytest.mark.once
+
 STORM = os.environ.get("NSMON_STORM", str(lib.REPO / "build" / "storm"))
 F_SETPIPE_SZ = 1031
 KINDS = ("fork", "exec", "exit", "ns")
@@ -338,7 +341,6 @@ def test_short_storm(tmp_path):
     storm_beside(tmp_path, 6, seed=1)
 
 
-@pytest.mark.once
 def test_storm(tmp_path):
     book, readers = storm_beside(tmp_path, 60 if NATIVE else 20, seed=2)
     for reader in readers:
@@ -348,6 +350,7 @@ def test_storm(tmp_path):
         assert book[name]["begun"] > (1000 if NATIVE else 10), book
 
 
+@pytest.mark.each_backend
 @pytest.mark.parametrize("threads", [False, True], ids=["processes", "tasks"])
 def test_command(tmp_path, threads):
     """The storm as nsmon's own command, from its birth to its end."""
@@ -378,12 +381,8 @@ def test_command(tmp_path, threads):
         reader.close()
 
 
-@pytest.mark.parametrize(
-    "times", [pytest.param(5, marks=pytest.mark.quick), pytest.param(20, marks=pytest.mark.once)], ids=["5", "20"]
-)
+@pytest.mark.parametrize("times", [20 if NATIVE else 3])
 def test_started_in_the_storm(tmp_path, times):
-    if times > 5 and not NATIVE:
-        pytest.skip("five times are enough where all is slow (NSMON_TEST_SLOW)")
     with Storm(seed=4, hold=False) as storm:
         read_for(lib.seconds(2))
         for i in range(times):
@@ -417,7 +416,7 @@ def check_book(reader, book, masters, exact=False):
     return counted
 
 
-@pytest.mark.parametrize("tasks", [0, pytest.param(TASKS, marks=pytest.mark.once)], ids=["forks", "crowd"])
+@pytest.mark.parametrize("tasks", [0, TASKS], ids=["forks", "crowd"])
 @pytest.mark.parametrize("threads", [False, True], ids=["processes", "tasks"])
 def test_loss(tmp_path, threads, tasks):
     """A buffer that is much too small and a reader that does not read: tens of thousands of records are lost. The table
@@ -447,7 +446,6 @@ def test_loss(tmp_path, threads, tasks):
             assert not reader.table.rows.keys() - {os.getpid(), tracer.pid}, reader.table.rows
 
 
-@pytest.mark.once
 @pytest.mark.parametrize("threads", [False, True], ids=["processes", "tasks"])
 def test_loss_of_the_whole_machine(tmp_path, threads):
     """The same for all tasks of the machine; the reader stalls again and again, also while its table is repaired."""
@@ -465,7 +463,6 @@ def test_loss_of_the_whole_machine(tmp_path, threads):
         print(f"{reader.losses} losses: {dict(reader.lost)}, recovered {dict(reader.recovered)}")
 
 
-@pytest.mark.once
 def test_back_pressure(tmp_path):
     """A reader that stops for ten seconds in a storm of forks: nsmon's memory stays bounded, the work ends, and the
     table is right afterwards. NSMON_TEST_MILLION=1 makes it a million."""
