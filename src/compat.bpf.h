@@ -31,6 +31,11 @@ struct task_struct___v5_14 {
 	unsigned int __state;
 };
 
+/* In all that were looked at, 5.10 to 7.3, but nothing in the kernel needs it there. */
+struct task_struct___exec {
+	unsigned int in_execve : 1;
+};
+
 /* arch/x86/include/asm/ptrace.h */
 struct pt_regs___x86 {
 	unsigned long bx, cx, di, si, ax, orig_ax;
@@ -97,6 +102,14 @@ static __always_inline __u32 compat_task_state(struct task_struct *task)
 	if (bpf_core_field_exists(now->__state))
 		return BPF_CORE_READ(now, __state);
 	return BPF_CORE_READ((struct task_struct___v5_8 *)task, state);
+}
+
+/* Is the task between the beginning of an exec and the end of its tracepoint? */
+static __always_inline bool compat_is_in_exec(struct task_struct *task)
+{
+	struct task_struct___exec *t = (void *)task;
+
+	return bpf_core_field_exists(t->in_execve) && BPF_CORE_READ_BITFIELD_PROBED(t, in_execve);
 }
 
 /* The system calls that nsmon follows. */

@@ -74,7 +74,7 @@ static __always_inline __u32 proc_flags(struct task_struct *task)
 	__u32 flags = task_flags & PF_KTHREAD ? NSMON_PROC_KERNEL : 0;
 	bool process = task == leader && !filter.threads;
 
-	if (is_in_call(task) || compat_task_state(task) & TASK_NEW)
+	if (is_in_call(task) || compat_is_in_exec(task) || compat_task_state(task) & TASK_NEW)
 		flags |= NSMON_PROC_BUSY;
 	if (process ? BPF_CORE_READ(task, signal, live.counter) == 0 : task_flags & PF_EXITING)
 		flags |= NSMON_PROC_ENDING;

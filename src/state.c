@@ -811,6 +811,11 @@ static int handle_exec(struct state *state, const struct event *event)
 	/* Its main thread had ended before it was seen. */
 	if (is_partial(row) && can_compare(state))
 		state->doubt = true;
+	/* Its own switch of the time namespace: the record that may follow is about the main thread's row. */
+	if (thread && can_compare(state) && row->data.set &&
+	    row->data.set->ns.inum[NSMON_NS_TIME] !=
+		    row->data.set->ns.inum[NSMON_NS_TIME_FOR_CHILDREN])
+		state->doubt = true;
 	return 0;
 }
 

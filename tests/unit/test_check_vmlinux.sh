@@ -76,6 +76,10 @@ build '' 's/u64 ns_id;/u64 ns_idd;/; s/ns_common___id \*)ns, ns_id)/ns_common___
 expect 'a flavour that this kernel lacks' 0 "$header" \
 	'note: ns_common has no member ns_idd: not on this kernel (flavour ns_common___id)' ': 0 errors'
 
+build '' 's/unsigned int in_execve : 1;/unsigned int in_execve;/' || exit 1
+expect 'a bit field that is taken for a number' 0 "$header" \
+	'note: task_struct.in_execve is a bit field: not on this kernel'
+
 # The rest at once, since a build takes a while.
 build 's/\<dfl_cgrp\>/dfl_croup/
 	s/struct linux_binprm\>/struct linux_binprmm/
