@@ -341,6 +341,7 @@ def test_short_storm(tmp_path):
     storm_beside(tmp_path, 6, seed=1)
 
 
+@pytest.mark.long
 def test_storm(tmp_path):
     book, readers = storm_beside(tmp_path, 60 if NATIVE else 20, seed=2)
     for reader in readers:
@@ -446,6 +447,7 @@ def test_loss(tmp_path, threads, tasks):
             assert not reader.table.rows.keys() - {os.getpid(), tracer.pid}, reader.table.rows
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("threads", [False, True], ids=["processes", "tasks"])
 def test_loss_of_the_whole_machine(tmp_path, threads):
     """The same for all tasks of the machine; the reader stalls again and again, also while its table is repaired."""
@@ -463,6 +465,7 @@ def test_loss_of_the_whole_machine(tmp_path, threads):
         print(f"{reader.losses} losses: {dict(reader.lost)}, recovered {dict(reader.recovered)}")
 
 
+@pytest.mark.long
 def test_back_pressure(tmp_path):
     """A reader that stops for ten seconds in a storm of forks: nsmon's memory stays bounded, the work ends, and the
     table is right afterwards. NSMON_TEST_MILLION=1 makes it a million."""
