@@ -248,9 +248,9 @@ static void command(struct list *list, struct line *line, const struct nsmon_pro
 	const char *arg;
 
 	procfs->args_len = 0;
-	if (!(row->flags & NSMON_PROC_KERNEL))
-		procfs_read(procfs, row->task.pid, row->task.start_ns);
-	if (!procfs->args_len) {
+	if (!(row->flags & (NSMON_PROC_KERNEL | NSMON_PROC_PARTIAL)))
+		procfs_read(procfs, row->task.pid, row->task.tid, row->task.thread_start_ns);
+	if (!procfs->args_len || !procfs->args[0]) {
 		line_text(line, "[");
 		line_escaped_name(line, row->task.comm, sizeof(row->task.comm));
 		line_text(line, "]");
@@ -324,9 +324,9 @@ static void json_program(struct list *list, struct line *line, const struct nsmo
 
 	line_text(line, ",\"comm\":");
 	line_json_name(line, row->task.comm, sizeof(row->task.comm));
-	if (row->flags & NSMON_PROC_KERNEL)
+	if (row->flags & (NSMON_PROC_KERNEL | NSMON_PROC_PARTIAL))
 		return;
-	procfs_read(procfs, row->task.pid, row->task.start_ns);
+	procfs_read(procfs, row->task.pid, row->task.tid, row->task.thread_start_ns);
 	if (procfs->has_args) {
 		line_text(line, ",\"args\":[");
 		while ((arg = event_next_arg(&at, procfs->args + procfs->args_len, &len))) {
@@ -586,6 +586,7 @@ int list_run(const struct options *options, const struct kernel *kernel)
 	}
 	tidy_rows(&list);
 	procfs_open(&list.procfs, list.boot_offset_ns);
+	procfs_note(&list.procfs);
 	if (options->tree) {
 		print_tree(&list);
 	} else {

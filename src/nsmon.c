@@ -456,10 +456,15 @@ static int exit_status(const struct nsmon *nsmon, int err)
 		return 1;
 	}
 	if (stream->gave_up || output_is_failing(nsmon->output)) {
-		log_error("%s: %llu records could not be written",
-			  stream->gave_up ? "the output's reader does not read"
-					  : "the output cannot be written",
-			  (unsigned long long)lost_count(stream->untold));
+		const char *what = stream->gave_up ? "the output's reader does not read"
+						   : "the output cannot be written";
+		uint64_t lost = lost_count(stream->untold);
+
+		if (lost)
+			log_error("%s: %llu records could not be written", what,
+				  (unsigned long long)lost);
+		else
+			log_error("%s: the last lines are missing", what);
 		return 1;
 	}
 	if (!nsmon->command.pid)
@@ -565,13 +570,25 @@ static void flush_stdout(void)
 	_exit(1);
 }
 
+/* What reads our output has seen enough. */
+static void on_pipe(int signal)
+{
+	(void)signal;
+	_exit(0);
+}
+
 int main(int argc, char **argv)
 {
+	const struct sigaction quiet_end = { .sa_handler = on_pipe };
 	static struct nsmon nsmon;
+	struct sigaction before;
 	int err;
 
 	atexit(flush_stdout);
+	sigaction(SIGPIPE, &quiet_end, &before);
 	options_parse(&nsmon.options, argc, argv);
+	if (nsmon.options.mode == MODE_TRACE)
+		sigaction(SIGPIPE, &before, NULL);
 	log_set_level((enum log_level)(LOG_LEVEL_NOTE + nsmon.options.verbose));
 	if (!standard_descriptors_are_open(&nsmon.options))
 		return 1;

@@ -216,10 +216,29 @@ static void parse_argument(struct argp_state *state, struct options *o, const ch
 		   arg);
 }
 
+/* Is it one that a trace alone takes? */
+static bool is_only_for_trace(int key)
+{
+	static const int others[] = { 'o', 'n', 'q', 'v', OPT_TREE, OPT_SCHEMA, OPT_BTF };
+
+	for (size_t i = 0; i < sizeof(others) / sizeof(*others); i++)
+		if (key == others[i])
+			return false;
+	return true;
+}
+
+static void note_option(struct options *o, int key)
+{
+	for (const struct argp_option *option = argp_options; option->name; option++)
+		if (option->key == key && !o->only_trace && is_only_for_trace(key))
+			o->only_trace = option->name;
+}
+
 static error_t parse_option(int key, char *arg, struct argp_state *state)
 {
 	struct options *o = state->input;
 
+	note_option(o, key);
 	switch (key) {
 	case 'o':
 		o->output =
@@ -312,6 +331,10 @@ static error_t parse_option(int key, char *arg, struct argp_state *state)
 				   o->mode == MODE_CHECK  ? "check"
 				   : o->mode == MODE_LIST ? "list"
 							  : "--schema");
+		if (o->mode == MODE_LIST && o->only_trace)
+			argp_error(state, "--%s: list does not take it", o->only_trace);
+		if (o->mode == MODE_CHECK && o->write_path)
+			argp_error(state, "--write '%s': check does not take it", o->write_path);
 		if (o->tree && o->mode != MODE_LIST)
 			argp_error(state, "--tree: it is an option of list");
 		if (o->user && !o->command)

@@ -47,6 +47,7 @@ struct options {
 	bool snapshot; /* default: with json */
 	bool snapshot_given;
 	bool tree;
+	const char *only_trace; /* the first option that only a trace takes; NULL: none was given */
 	const char *write_path; /* NULL: standard output */
 	size_t buffer; /* bytes; 0: by the number of CPUs */
 	const char *btf; /* NULL: the running kernel's */

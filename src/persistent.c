@@ -7,6 +7,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/ioctl.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
 #include <unistd.h>
@@ -28,6 +29,9 @@ struct ns_id_req {
 /* include/uapi/linux/fcntl.h, include/uapi/linux/nsfs.h, include/linux/exportfs.h */
 #define NSFS_ROOT (-10003)
 #define NSFS_HANDLE_TYPE 0xf1
+
+#define NSFS_GET_MNTNS_ID _IOR(0xb7, 5, uint64_t)
+#define NSFS_GET_ID _IOR(0xb7, 13, uint64_t)
 
 struct nsfs_handle {
 	uint32_t handle_bytes; /* of what follows the type */
@@ -123,6 +127,26 @@ int persistent_parse_mount(const char *line, struct persistent *found, char path
 	return parse_root(root, root_len, found);
 }
 
+/* Its id, where the kernel tells: all of them, or those of mount namespaces. */
+static uint64_t id_of(uint32_t pid, const char *path)
+{
+	char name[PATH_MAX + 32];
+	uint64_t id = 0;
+	int fd;
+
+	if (pid)
+		snprintf(name, sizeof(name), "/proc/%u/root%s", pid, path);
+	else
+		snprintf(name, sizeof(name), "%s", path);
+	fd = open(name, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
+	if (fd < 0)
+		return 0;
+	if (ioctl(fd, NSFS_GET_ID, &id) && ioctl(fd, NSFS_GET_MNTNS_ID, &id))
+		id = 0;
+	close(fd);
+	return id;
+}
+
 void persistent_mounted(uint32_t pid, persistent_fn function, void *context)
 {
 	char name[40] = "/proc/self/mountinfo", path[PATH_MAX];
@@ -139,8 +163,10 @@ void persistent_mounted(uint32_t pid, persistent_fn function, void *context)
 		return;
 	while ((len = getline(&line, &size, file)) > 0) {
 		line[len - 1] = 0;
-		if (persistent_parse_mount(line, &found, path))
-			function(context, &found);
+		if (!persistent_parse_mount(line, &found, path))
+			continue;
+		found.id = id_of(pid, path);
+		function(context, &found);
 	}
 	free(line);
 	fclose(file);

@@ -150,7 +150,7 @@ static void configure(struct nsmon_bpf *skel, const struct options *options,
 	rodata->filter.threads = options->threads;
 	rodata->filter.failed = options->failed;
 	rodata->filter.follow = follow;
-	rodata->filter.self = (__u32)getpid();
+	rodata->filter.self = options->command ? (__u32)getpid() : 0;
 	rodata->wakeup_bytes = buffer / 4 < WAKEUP_BYTES_MAX ? buffer / 4 : WAKEUP_BYTES_MAX;
 	rodata->shared_bytes = buffer - buffer / CHANGES_SHARE;
 	bpf_map__set_max_entries(skel->maps.events, (__u32)buffer);

@@ -8,6 +8,8 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "log.h"
+
 #define NS_PER_S 1000000000LL
 
 /* proc(5), /proc/PID/stat: behind the name come state and 18 numbers, then the start. */
@@ -26,6 +28,13 @@ void procfs_open(struct procfs *procfs, int64_t boot_offset_ns)
 	    atoi(target) == getpid())
 		return;
 	procfs_close(procfs);
+}
+
+void procfs_note(const struct procfs *procfs)
+{
+	if (procfs->fd < 0)
+		log_note("/proc is not there, or of another pid namespace: arguments and programs "
+			 "of what runs already are not known (mount -t proc proc /proc)");
 }
 
 void procfs_close(struct procfs *procfs)
@@ -66,9 +75,9 @@ static bool started_at(int dir, int64_t start_ns)
 	return at && strtoll(at, NULL, 10) == start_ns / tick_ns;
 }
 
-void procfs_read(struct procfs *procfs, uint32_t pid, uint64_t start_ns)
+void procfs_read(struct procfs *procfs, uint32_t pid, uint32_t tid, uint64_t start_ns)
 {
-	char name[16];
+	char name[40];
 	ssize_t n;
 	int dir;
 
@@ -78,7 +87,10 @@ void procfs_read(struct procfs *procfs, uint32_t pid, uint64_t start_ns)
 	procfs->truncated = false;
 	if (procfs->fd < 0)
 		return;
-	snprintf(name, sizeof(name), "%u", pid);
+	if (tid == pid)
+		snprintf(name, sizeof(name), "%u", pid);
+	else
+		snprintf(name, sizeof(name), "%u/task/%u", pid, tid);
 	dir = openat(procfs->fd, name, O_PATH | O_DIRECTORY | O_CLOEXEC);
 	if (dir < 0)
 		return;

@@ -24,13 +24,16 @@ struct procfs {
 /* Looks for /proc. Never fails: without it there is nothing to be had. */
 void procfs_open(struct procfs *procfs, int64_t boot_offset_ns);
 
+/* Says so on standard error where there is nothing to be had. */
+void procfs_note(const struct procfs *procfs);
+
 void procfs_close(struct procfs *procfs);
 
 /*
- * Fills in exe and args of the process `pid` that started at start_ns
- * (nanoseconds since boot, the kernel's). Where it has ended, or its number is
+ * Fills in exe and args of the task `tid` of the process `pid`, which started at
+ * start_ns (nanoseconds since boot, the kernel's). Where it has ended, or its number is
  * another one's by now, there is nothing to be had.
  */
-void procfs_read(struct procfs *procfs, uint32_t pid, uint64_t start_ns);
+void procfs_read(struct procfs *procfs, uint32_t pid, uint32_t tid, uint64_t start_ns);
 
 #endif

@@ -168,11 +168,30 @@ static void look_for_misses(struct snapshot *snapshot, uint64_t now)
 	want(snapshot, now);
 }
 
+/* Once: a reader cannot see it in the stream. */
+static void say_what_stays_lost(struct snapshot *snapshot)
+{
+	const struct state *state = snapshot->stream->state;
+
+	if (snapshot->said || !snapshot->stream->repair_due || state_can_find_all(state))
+		return;
+	snapshot->said = true;
+	if (state_can_repair(state))
+		log_note("records were lost; without all --reasons, changes of namespaces among "
+			 "them are not found again");
+	else
+		log_note("records were lost; without fork and exit among --events they are not "
+			 "found again");
+}
+
 int snapshot_due_ms(struct snapshot *snapshot)
 {
 	uint64_t now = now_ns();
 
 	if (!snapshot->works)
+		return -1;
+	say_what_stays_lost(snapshot);
+	if (!state_can_repair(snapshot->stream->state))
 		return -1;
 	look_for_misses(snapshot, now);
 	if (stream_take_repair(snapshot->stream)) {

@@ -1098,6 +1098,11 @@ bool state_can_repair(const struct state *state)
 	return state->complete && state->tracks;
 }
 
+bool state_can_find_all(const struct state *state)
+{
+	return state_can_repair(state) && (state->fits || !wants(state, NSMON_NS));
+}
+
 bool state_has(const struct state *state, uint32_t tid)
 {
 	return find(state, tid) != NULL;

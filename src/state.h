@@ -67,6 +67,9 @@ bool state_take_doubt(struct state *state);
 /* Can a picture be held against what was told? Not where forks or exits are not. */
 bool state_can_repair(const struct state *state);
 
+/* And does it show all that is asked for? Not namespaces of which only some changes are told. */
+bool state_can_find_all(const struct state *state);
+
 /* Is this task in the table? */
 bool state_has(const struct state *state, uint32_t tid);
 

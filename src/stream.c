@@ -213,10 +213,12 @@ static int begin_record(struct stream *stream, enum nsmon_kind kind, struct line
 static void describe(struct stream *stream, struct event *event)
 {
 	struct procfs *procfs = &stream->procfs;
-	bool runs = event->kind == NSMON_EXEC || !(event->proc.flags & NSMON_PROC_KERNEL);
+	const uint32_t without = NSMON_PROC_KERNEL | NSMON_PROC_PARTIAL;
+	bool runs = event->kind == NSMON_EXEC || !(event->proc.flags & without);
 
 	if (runs)
-		procfs_read(procfs, event->task->pid, event->task->start_ns);
+		procfs_read(procfs, event->task->pid, event->task->tid,
+			    event->task->thread_start_ns);
 	if (event->kind == NSMON_EXEC) {
 		event->exec.filename = procfs->exe_len ? procfs->exe : NULL;
 		event->exec.filename_len = procfs->exe_len;
@@ -374,7 +376,10 @@ int stream_seed(struct stream *stream, const struct event *proc)
 int stream_seeded(struct stream *stream, uint64_t begin_ns)
 {
 	state_seeded(stream->state, begin_ns, stream_now_ns(stream));
-	return stream->run->options->snapshot ? stream_ready(stream) : 0;
+	if (!stream->run->options->snapshot)
+		return 0;
+	procfs_note(&stream->procfs);
+	return stream_ready(stream);
 }
 
 int stream_pass_task(struct stream *stream, const struct event *proc)

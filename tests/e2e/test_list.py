@@ -1,10 +1,13 @@
 # SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause
 """nsmon list, held against what /proc says of the processes that a test has started."""
 
+import contextlib
 import ctypes
+import fcntl
 import json
 import os
 import pathlib
+import struct
 import subprocess
 import time
 
@@ -124,6 +127,10 @@ def test_mounted_without_a_process(tmp_path):
         entry = by_key(listed())[("net", inum)]
         assert entry["processes"] == 0 and entry["mounted_on"] == str(kept)
         assert "pid" not in entry
+        with open(kept, "rb") as file:
+            with contextlib.suppress(OSError):  # this kernel has none
+                told = struct.unpack("Q", fcntl.ioctl(file, 0x8008B70D, bytes(8)))[0]
+                assert entry["ns_id"] == told
         text = lib.run([lib.NSMON, "list", "-n", "net"]).stdout.decode()
         line = next(line for line in text.splitlines() if line.split()[0] == str(inum))
         assert line.endswith(f"mounted on {kept}") and " 0 " in line
@@ -209,7 +216,18 @@ def test_hostile_name(tmp_path):
     assert b"\033" not in text and b"\\n4026531836 pid 1" in text
 
 
+def test_reader_that_has_seen_enough():
+    """As `nsmon list | head -1`: it ends quietly."""
+    for argv in (["list"], ["list", "--tree"], ["list", "--tree", "-o", "json"], ["check"], ["--schema"], ["--help"]):
+        reader, writer = os.pipe()
+        os.close(reader)
+        run = lib.run([lib.NSMON, *argv], stdout=writer)
+        os.close(writer)
+        assert (run.returncode, run.stderr) == (0, b""), argv
+
+
 def test_wrong_usage():
-    for argv in (["--tree"], ["list", "--", "true"], ["list", "list"], ["list", "-n", "nets"]):
+    for argv in (["--tree"], ["list", "--", "true"], ["list", "list"], ["list", "-n", "nets"], ["list", "-w", "x"],
+                 ["list", "-p", "1"], ["list", "-T"], ["list", "-e", "ns"], ["check", "-w", "x"]):
         run = lib.run([lib.NSMON, *argv])
         assert run.returncode == 2 and run.stderr and not run.stdout, argv

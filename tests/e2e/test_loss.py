@@ -120,6 +120,41 @@ def waits_in_write(pid):
 
 
 @pytest.mark.once
+@pytest.mark.parametrize("events", ["ns", "fork", "fork,ns", "ns,exit", "exec", "fork,exit"])
+def test_only_these_events(tmp_path, events):
+    """No look at all tasks tells what was not asked for, nor what was told: for longer than until the first look."""
+    command = ["sh", "-c", "(sleep 1.5; unshare -u true) & sleep 1.7; true"]
+    run = lib.trace(command, "-s", "-e", events)
+    wanted = set(events.split(","))
+    told = [r for r in run.records if r["event"] not in ("start", "stop", "ready")]
+    assert [r["event"] for r in told][:1] == ["proc"] and not [r for r in told if "recovered" in r], told
+    assert {r["event"] for r in told[1:]} == wanted
+
+
+@pytest.mark.once
+def test_what_stays_lost_is_said(tmp_path):
+    """Without forks and exits nobody can find again what was lost: one line says so."""
+    with lib.Server(tmp_path) as server:
+        reader, writer = os.pipe()
+        fcntl.fcntl(writer, F_SETPIPE_SZ, 4096)
+        with lib.Live(tmp_path, "-e", "fork,exec", "--buffer=4K", "-p", server.pid, stdout=writer) as nsmon:
+            os.close(writer)
+            data = lib.read_some(reader, lib.seconds(30))
+            server.order("storm 300")
+            server.order("storm 100")
+            with os.fdopen(reader, "rb", buffering=0) as out:
+                while b'"event":"lost"' not in data:
+                    assert lib.select.select([out], [], [], lib.seconds(20))[0], data[-500:]
+                    data += out.read(65536)
+                lib.wait_until(lambda: "not found again" in nsmon.err, "a line on standard error")
+                nsmon.process.send_signal(signal.SIGTERM)
+                data += out.read()
+            assert nsmon.wait() == 0
+    assert nsmon.err.count("not found again") == 1
+    assert not [r for r in lib.parse_json(data) if "recovered" in r]
+
+
+@pytest.mark.once
 def test_changes_have_room_of_their_own(tmp_path):
     """A buffer that is full of forks has room for what nsmon exists for."""
     with lib.Server(tmp_path) as server:

@@ -111,7 +111,7 @@ static void test_itself(void **state)
 	(void)state;
 	assert_true(procfs.fd >= 0);
 	assert_true(fcntl(procfs.fd, F_GETFD) & FD_CLOEXEC);
-	procfs_read(&procfs, (uint32_t)getpid(), start_of(getpid()));
+	procfs_read(&procfs, (uint32_t)getpid(), (uint32_t)getpid(), start_of(getpid()));
 	assert_int_equal(procfs.exe_len, len);
 	assert_memory_equal(procfs.exe, exe, (size_t)len);
 	assert_true(procfs.has_args && procfs.args_len > 0);
@@ -125,14 +125,14 @@ static void test_child(void **state)
 
 	(void)state;
 	start("/bin/sleep", argv);
-	procfs_read(&procfs, (uint32_t)child, start_of(child));
+	procfs_read(&procfs, (uint32_t)child, (uint32_t)child, start_of(child));
 	assert_non_null(realpath("/bin/sleep", exe));
 	assert_int_equal(procfs.exe_len, strlen(exe));
 	assert_memory_equal(procfs.exe, exe, strlen(exe));
 	has_args("sleep\000100", 10);
 	assert_false(procfs.truncated);
 	/* Within the clock tick, which is what /proc tells. */
-	procfs_read(&procfs, (uint32_t)child, start_of(child) + 1);
+	procfs_read(&procfs, (uint32_t)child, (uint32_t)child, start_of(child) + 1);
 	assert_true(procfs.has_args);
 }
 
@@ -145,7 +145,7 @@ static void test_hostile_arguments(void **state)
 
 	(void)state;
 	start("/bin/sh", argv);
-	procfs_read(&procfs, (uint32_t)child, start_of(child));
+	procfs_read(&procfs, (uint32_t)child, (uint32_t)child, start_of(child));
 	has_args(expected, sizeof(expected));
 }
 
@@ -168,7 +168,7 @@ static void test_hostile_name(void **state)
 	close(ready[1]);
 	assert_int_equal(read(ready[0], &byte, 1), 0);
 	close(ready[0]);
-	procfs_read(&procfs, (uint32_t)child, start_of(child));
+	procfs_read(&procfs, (uint32_t)child, (uint32_t)child, start_of(child));
 	assert_true(procfs.has_args);
 	assert_true(procfs.exe_len > 0);
 }
@@ -182,7 +182,7 @@ static void test_long_arguments(void **state)
 	(void)state;
 	memset(large, 'x', NSMON_TEXT_MAX - before - 1); /* just what fits, with its NUL */
 	start("/bin/sh", argv);
-	procfs_read(&procfs, (uint32_t)child, start_of(child));
+	procfs_read(&procfs, (uint32_t)child, (uint32_t)child, start_of(child));
 	assert_int_equal(procfs.args_len, NSMON_TEXT_MAX);
 	assert_int_equal(procfs.args[NSMON_TEXT_MAX - 1], 0);
 	assert_false(procfs.truncated);
@@ -190,7 +190,7 @@ static void test_long_arguments(void **state)
 	procfs_open(&procfs, 0);
 	memset(large, 'x', NSMON_TEXT_MAX - before);
 	start("/bin/sh", argv);
-	procfs_read(&procfs, (uint32_t)child, start_of(child));
+	procfs_read(&procfs, (uint32_t)child, (uint32_t)child, start_of(child));
 	assert_int_equal(procfs.args_len, NSMON_TEXT_MAX);
 	assert_int_equal(procfs.args[NSMON_TEXT_MAX - 1], 'x');
 	assert_true(procfs.truncated);
@@ -210,7 +210,7 @@ static void test_deleted_program(void **state)
 	start(path, argv);
 	assert_int_equal(unlink(path), 0);
 	assert_int_equal(rmdir(folder), 0);
-	procfs_read(&procfs, (uint32_t)child, start_of(child));
+	procfs_read(&procfs, (uint32_t)child, (uint32_t)child, start_of(child));
 	snprintf(expected, sizeof(expected), "%s (deleted)", path);
 	assert_int_equal(procfs.exe_len, strlen(expected));
 	assert_memory_equal(procfs.exe, expected, strlen(expected));
@@ -228,23 +228,23 @@ static void test_another_process(void **state)
 	(void)state;
 	start("/bin/sleep", argv);
 	began = start_of(child);
-	procfs_read(&procfs, (uint32_t)child, began);
+	procfs_read(&procfs, (uint32_t)child, (uint32_t)child, began);
 	assert_true(procfs.has_args);
-	procfs_read(&procfs, (uint32_t)child, began + tick);
+	procfs_read(&procfs, (uint32_t)child, (uint32_t)child, began + tick);
 	knows_nothing();
-	procfs_read(&procfs, (uint32_t)child, began - tick);
+	procfs_read(&procfs, (uint32_t)child, (uint32_t)child, began - tick);
 	knows_nothing();
-	procfs_read(&procfs, (uint32_t)child, 0);
+	procfs_read(&procfs, (uint32_t)child, (uint32_t)child, 0);
 	knows_nothing();
 	pid = child;
 	tear_down(NULL);
 	procfs_open(&procfs, 0);
 	child = 0;
-	procfs_read(&procfs, (uint32_t)pid, began);
+	procfs_read(&procfs, (uint32_t)pid, (uint32_t)pid, began);
 	knows_nothing();
-	procfs_read(&procfs, 0, 0);
+	procfs_read(&procfs, 0, 0, 0);
 	knows_nothing();
-	procfs_read(&procfs, UINT32_MAX, UINT64_MAX);
+	procfs_read(&procfs, UINT32_MAX, UINT32_MAX, UINT64_MAX);
 	knows_nothing();
 }
 
@@ -258,7 +258,7 @@ static void test_zombie(void **state)
 	if (child == 0)
 		_exit(0);
 	assert_int_equal(waitid(P_PID, (id_t)child, &info, WEXITED | WNOWAIT), 0);
-	procfs_read(&procfs, (uint32_t)child, start_of(child));
+	procfs_read(&procfs, (uint32_t)child, (uint32_t)child, start_of(child));
 	assert_int_equal(procfs.exe_len, 0);
 	assert_int_equal(procfs.args_len, 0);
 }
@@ -272,9 +272,9 @@ static void test_time_namespace(void **state)
 	(void)state;
 	procfs_close(&procfs);
 	procfs_open(&procfs, -offset);
-	procfs_read(&procfs, (uint32_t)getpid(), began);
+	procfs_read(&procfs, (uint32_t)getpid(), (uint32_t)getpid(), began);
 	knows_nothing();
-	procfs_read(&procfs, (uint32_t)getpid(), began + (uint64_t)offset);
+	procfs_read(&procfs, (uint32_t)getpid(), (uint32_t)getpid(), began + (uint64_t)offset);
 	assert_true(procfs.has_args);
 }
 
@@ -282,7 +282,7 @@ static void test_closed(void **state)
 {
 	(void)state;
 	procfs_close(&procfs);
-	procfs_read(&procfs, (uint32_t)getpid(), start_of(getpid()));
+	procfs_read(&procfs, (uint32_t)getpid(), (uint32_t)getpid(), start_of(getpid()));
 	knows_nothing();
 	procfs_close(&procfs);
 }
@@ -302,7 +302,7 @@ static int with_other_proc(void)
 		procfs_open(&other, 0);
 		if (other.fd >= 0)
 			_exit(1);
-		procfs_read(&other, 1, 0);
+		procfs_read(&other, 1, 1, 0);
 		_exit(other.has_args || other.exe_len ? 2 : 0);
 	}
 	if (pid < 0 || waitpid(pid, &status, 0) != pid || !WIFEXITED(status))
