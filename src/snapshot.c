@@ -133,6 +133,7 @@ int snapshot_first(struct snapshot *snapshot, struct probe *probe, struct stream
 	err = probe_has_iterator(probe) ? run(snapshot, stream_seed, NULL) : -ENODATA;
 	snapshot->works = err != -ENODATA;
 	if (!snapshot->works) {
+		probe_want_whole(probe, false);
 		log_error("this kernel gives no picture of the tasks that exist (BPF task "
 			  "iterators need its own BTF): the stream begins without one, and what is "
 			  "lost is counted, but not found again");
