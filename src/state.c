@@ -87,6 +87,7 @@ struct state {
 	bool tracks; /* forks and exits are told: rows come and go */
 	bool fits; /* every change of a namespace is told */
 	bool complete; /* the first picture was seen */
+	bool silent; /* ... and not told: what it shows of events is no reason not to tell them */
 	bool repairing;
 	bool quiet;
 	bool doubt;
@@ -480,6 +481,12 @@ static bool is_before_picture(const struct state *state, const struct event *eve
 	return state->complete && state->tracks && event->time <= state->picture_end_ns;
 }
 
+/* ... where nobody was told of that picture: of the event everybody is. */
+static bool is_owed(const struct state *state, const struct event *event)
+{
+	return state->silent && is_before_picture(state, event);
+}
+
 /* Has the newest picture of this task shown it already? */
 static bool is_in_picture(const struct row *row, const struct event *event)
 {
@@ -523,11 +530,16 @@ static int find_told(struct state *state, const struct event *event, struct row 
 		drop(state, found);
 		found = NULL;
 	}
+	if (found && found->data.kind == ROW_ENDING && is_owed(state, event)) {
+		if (event->kind == NSMON_EXIT)
+			drop(state, found);
+		return 1;
+	}
 	if (found && found->data.kind != ROW_TOLD)
 		return 0;
 	if (!found && state->complete) {
 		if (is_before_picture(state, event))
-			return 0;
+			return state->silent;
 		if (state->tracks) {
 			err = introduce(state, event, event->change ? &event->change->old : NULL,
 					&found);
@@ -556,6 +568,16 @@ static int tell_changes(struct state *state, const struct event *event, uint32_t
 		set_told(state, row, seq, &event->change->now, type);
 	}
 	return 0;
+}
+
+/* Where nobody is told of the first picture, events are told from the first one on. */
+static int tell_as_it_is(struct state *state, const struct event *event)
+{
+	int64_t seq = event->fork.told ? state->tell(state->context, event, STATE_EVENT) : 0;
+
+	if (seq < 0 || !event->change)
+		return seq < 0 ? (int)seq : 0;
+	return tell_changes(state, event, event->change->changed, NULL);
 }
 
 static uint32_t differences(const struct nsmon_ns_set *a, const struct nsmon_ns_set *b)
@@ -600,8 +622,8 @@ static int handle_fork(struct state *state, const struct event *event)
 	int64_t seq;
 	int err;
 
-	if (row && is_same_task(row, event->task) && row->data.read_ns)
-		return 0; /* a picture has it */
+	if (row && is_same_task(row, event->task) && row->data.read_ns) /* a picture has it */
+		return is_owed(state, event) ? tell_as_it_is(state, event) : 0;
 	if (row && is_same_task(row, event->task)) {
 		drop(state, row);
 	} else if (row) {
@@ -610,8 +632,9 @@ static int handle_fork(struct state *state, const struct event *event)
 			return err;
 	}
 	creator = find_creator(state, event);
-	if (!creator && is_before_picture(state, event))
-		return 0; /* both have ended before it was complete, or the child is in it */
+	if (!creator &&
+	    is_before_picture(state, event)) /* both have ended before it was complete */
+		return state->silent ? tell_as_it_is(state, event) : 0;
 	row = NULL;
 	if (event->fork.told) {
 		seq = state->tell(state->context, event, STATE_EVENT);
@@ -708,6 +731,9 @@ static int handle_ns(struct state *state, const struct event *event)
 	told = find_told(state, event, &row);
 	if (told <= 0)
 		return told;
+	if (is_owed(state, event))
+		return tell_changes(state, event, event->change->changed,
+				    row && is_in_picture(row, event) ? NULL : row);
 	if (row && is_in_picture(row, event))
 		return 0;
 	if (row && state->fits && state->complete && lacks(row, &event->change->old)) {
@@ -791,7 +817,7 @@ static int handle_exec(struct state *state, const struct event *event)
 
 	if (told <= 0)
 		return told;
-	if (row && row->data.seeded &&
+	if (row && row->data.seeded && !state->silent &&
 	    (is_in_picture(row, event) || row->data.exec_id == event->exec.exec_id))
 		return 0;
 	err = end_namesake(state, event);
@@ -887,6 +913,7 @@ int state_seed(struct state *state, const struct event *proc, bool tell)
 	struct row *row;
 	int64_t seq = 0;
 
+	state->silent = !tell;
 	if (proc->proc.flags & (NSMON_PROC_ENDING | NSMON_PROC_ENDED)) {
 		data.kind = ROW_ENDING;
 	} else if (tell) {

@@ -652,6 +652,38 @@ static void test_healing(void **state)
 	says("");
 }
 
+/*
+ * The stream without a snapshot begins when nsmon attaches: the picture, which
+ * nobody is told of, is no reason to keep silent about what came before it.
+ */
+static void test_silent_picture(void **state)
+{
+	struct who c = who(30, 30, 10);
+
+	(void)state;
+	b.exec_id = 7;
+	assert_int_equal(give(picture(&init, 150 * MS, 0), seed_untold), 0);
+	assert_int_equal(give(picture(&a, 150 * MS, 0), seed_untold), 0);
+	assert_int_equal(give(picture(&b, 151 * MS, 0), seed_untold), 0);
+	assert_int_equal(give(picture(&c, 151 * MS, NSMON_PROC_ENDING), seed_untold), 0);
+	state_seeded(table, BEGIN, END);
+	says("");
+	b.exec_id = 6;
+	b.ns.inum[NSMON_NS_NET] = 5;
+	forks(&a, &b, 120 * MS);
+	unshares(&b, NSMON_NS_NET, 103, 125 * MS);
+	execs(&b, 0, 130 * MS);
+	forks(&a, &c, 131 * MS);
+	exits(&c, 152 * MS);
+	says("fork 20 of 10; ns 20 net 5>103; exec 20; fork 30 of 10; exit 30");
+	unshares(&b, NSMON_NS_NET, 9, 400 * MS);
+	exits(&b, 500 * MS);
+	says("ns 20 net 103>9; exit 20");
+	/* Nor is it forgotten for that: a later picture finds nothing new. */
+	pass(600 * MS, &init, &a, NULL);
+	says("");
+}
+
 static void test_unknown_task(void **state)
 {
 	struct who c = who(30, 30, 99);
@@ -1605,6 +1637,7 @@ int main(void)
 		TEST(test_fork_of_a_live_unknown_creator),
 		TEST(test_child_of_a_thread),
 		TEST(test_healing),
+		TEST(test_silent_picture),
 		TEST(test_unknown_task),
 		TEST(test_exec_is_told_once),
 		TEST(test_reuse_of_a_number),
