@@ -527,8 +527,14 @@ static int find_told(struct state *state, const struct event *event, struct row 
 		found = NULL;
 	}
 	if (found && event->kind == NSMON_EXEC && is_taken_over(found, event->time)) {
+		bool passed_over = found->data.kind == ROW_ENDING;
+
 		drop(state, found);
 		found = NULL;
+		if (passed_over) { /* by the first picture, between two numbers: another one has it */
+			state->doubt = true;
+			return 0;
+		}
 	}
 	if (found && found->data.kind == ROW_ENDING && is_owed(state, event)) {
 		if (event->kind == NSMON_EXIT)
