@@ -150,6 +150,7 @@ def test_mounted_in_another_mount_namespace():
         process.communicate(b"\n", timeout=lib.seconds(30))
 
 
+@pytest.mark.quick  # so that the newest kernel, which has listns(2), runs it in `make test`
 def test_kept_by_a_descriptor(tmp_path):
     """listns(2), where the kernel has it: a namespace whose last process has ended, while a descriptor is open."""
     if ctypes.CDLL(None, use_errno=True).syscall(470, None, None, 0, 0) < 0 and ctypes.get_errno() == 38:
