@@ -46,6 +46,16 @@ static void read_boot_id(char *boot_id, size_t size)
 	fclose(file);
 }
 
+enum kernel_ids kernel_ns_id(int fd, uint64_t *id)
+{
+	if (ioctl(fd, NSMON_NS_GET_ID, id) == 0)
+		return KERNEL_IDS_ALL;
+	if (ioctl(fd, NSMON_NS_GET_MNTNS_ID, id) == 0)
+		return KERNEL_IDS_MNT;
+	*id = 0;
+	return KERNEL_IDS_NONE;
+}
+
 static enum kernel_ids find_ids(void)
 {
 	int fd = open("/proc/self/ns/mnt", O_RDONLY | O_CLOEXEC);
@@ -54,10 +64,7 @@ static enum kernel_ids find_ids(void)
 
 	if (fd < 0)
 		return ids;
-	if (ioctl(fd, NSMON_NS_GET_ID, &id) == 0)
-		ids = KERNEL_IDS_ALL;
-	else if (ioctl(fd, NSMON_NS_GET_MNTNS_ID, &id) == 0)
-		ids = KERNEL_IDS_MNT;
+	ids = kernel_ns_id(fd, &id);
 	close(fd);
 	return ids;
 }

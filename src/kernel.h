@@ -43,6 +43,12 @@ struct kernel {
 /* Returns 0, or a negative errno where /proc/self/ns cannot be read. */
 int kernel_read(struct kernel *kernel);
 
+/*
+ * The id of the namespace that fd is of, 0 where this kernel tells none; returns
+ * which of the ioctls it was (ioctl_nsfs(2)): those of mount namespaces came first.
+ */
+enum kernel_ids kernel_ns_id(int fd, uint64_t *id);
+
 /* Is a release as of uname(2) new enough? One that cannot be read is taken to be. */
 bool kernel_release_supported(const char *release);
 

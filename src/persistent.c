@@ -7,11 +7,11 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/ioctl.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 
+#include "kernel.h"
 #include "names.h"
 
 /* include/uapi/asm-generic/unistd.h, include/uapi/linux/nsfs.h */
@@ -29,9 +29,6 @@ struct ns_id_req {
 /* include/uapi/linux/fcntl.h, include/uapi/linux/nsfs.h, include/linux/exportfs.h */
 #define NSFS_ROOT (-10003)
 #define NSFS_HANDLE_TYPE 0xf1
-
-#define NSFS_GET_MNTNS_ID _IOR(0xb7, 5, uint64_t)
-#define NSFS_GET_ID _IOR(0xb7, 13, uint64_t)
 
 struct nsfs_handle {
 	uint32_t handle_bytes; /* of what follows the type */
@@ -141,8 +138,7 @@ static uint64_t id_of(uint32_t pid, const char *path)
 	fd = open(name, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
 	if (fd < 0)
 		return 0;
-	if (ioctl(fd, NSFS_GET_ID, &id) && ioctl(fd, NSFS_GET_MNTNS_ID, &id))
-		id = 0;
+	kernel_ns_id(fd, &id);
 	close(fd);
 	return id;
 }

@@ -10,6 +10,7 @@
 #include <unistd.h>
 
 #include "log.h"
+#include "procfs.h"
 
 static bool is_privileged(const struct kernel *kernel)
 {
@@ -77,19 +78,11 @@ static pid_t process_of(pid_t pid, char *state)
 	return *state == 'Z' || *state == 'X' ? 0 : (pid_t)tgid;
 }
 
-/* Does /proc number processes as we do? Not where it belongs to another pid namespace. */
-static bool proc_is_ours(void)
-{
-	char target[32] = "";
-
-	return readlink("/proc/self", target, sizeof(target) - 1) > 0 && atoi(target) == getpid();
-}
-
 bool preflight_process_lives(pid_t pid)
 {
 	char state = 0;
 
-	if (!proc_is_ours())
+	if (!procfs_is_ours())
 		return kill(pid, 0) == 0 || errno != ESRCH;
 	return process_of(pid, &state) == pid;
 }
@@ -97,7 +90,7 @@ bool preflight_process_lives(pid_t pid)
 static bool pid_will_do(pid_t pid)
 {
 	char state = 0;
-	pid_t process = proc_is_ours() ? process_of(pid, &state) : 0;
+	pid_t process = procfs_is_ours() ? process_of(pid, &state) : 0;
 
 	if (preflight_process_lives(pid))
 		return true;

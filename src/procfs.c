@@ -15,19 +15,18 @@
 /* proc(5), /proc/PID/stat: behind the name come state and 18 numbers, then the start. */
 #define STAT_START_FIELD 20
 
-void procfs_open(struct procfs *procfs, int64_t boot_offset_ns)
+bool procfs_is_ours(void)
 {
 	char target[32] = "";
 
+	return readlink("/proc/self", target, sizeof(target) - 1) > 0 && atoi(target) == getpid();
+}
+
+void procfs_open(struct procfs *procfs, int64_t boot_offset_ns)
+{
 	memset(procfs, 0, sizeof(*procfs));
 	procfs->boot_offset_ns = boot_offset_ns;
-	procfs->fd = open("/proc", O_PATH | O_DIRECTORY | O_CLOEXEC);
-	if (procfs->fd < 0)
-		return;
-	if (readlinkat(procfs->fd, "self", target, sizeof(target) - 1) > 0 &&
-	    atoi(target) == getpid())
-		return;
-	procfs_close(procfs);
+	procfs->fd = procfs_is_ours() ? open("/proc", O_PATH | O_DIRECTORY | O_CLOEXEC) : -1;
 }
 
 void procfs_note(const struct procfs *procfs)

@@ -10,6 +10,9 @@
 
 #include "nsmon.h"
 
+/* Does /proc number processes as we do? Not where it belongs to another pid namespace. */
+bool procfs_is_ours(void);
+
 struct procfs {
 	int fd; /* of /proc; -1: it is not there, or numbers processes as another pid namespace does */
 	int64_t boot_offset_ns; /* of our CLOCK_BOOTTIME: proc(5) tells times as our time namespace does */
