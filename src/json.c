@@ -3,20 +3,15 @@
  * Events -> JSON lines (RFC 8259). Every member that is written here is in
  * dist/nsmon.schema.json; absent means absent.
  */
-#include "format.h"
+#include "json.h"
 
 #include <string.h>
 #include <sys/wait.h>
 
+#include "format.h"
 #include "version.h"
 
-/* ,"name":value — every member but the first. The name is a literal. */
-#define member_u64(line, name, value)                                                              \
-	do {                                                                                       \
-		line_text(line, ",\"" name "\":");                                                 \
-		line_u64(line, value);                                                             \
-	} while (0)
-
+/* As member_u64(). */
 #define member_string(line, name, value)                                                           \
 	do {                                                                                       \
 		const char *string_ = (value);                                                     \
@@ -44,8 +39,7 @@ static void end(struct line *line)
 	line_text(line, "}\n");
 }
 
-/* Arguments that each end with a NUL. */
-static void args_member(struct line *line, const char *args, size_t args_len, bool truncated)
+void json_args(struct line *line, const char *args, size_t args_len, bool truncated)
 {
 	const char *end = args + args_len;
 	const char *arg;
@@ -82,7 +76,7 @@ static void exec_members(struct line *line, const struct event *event)
 		line_text(line, ",\"filename\":");
 		line_json(line, event->exec.filename, event->exec.filename_len);
 	}
-	args_member(line, event->exec.args, event->exec.args_len, event->exec.truncated);
+	json_args(line, event->exec.args, event->exec.args_len, event->exec.truncated);
 	if (event->exec.old_tid)
 		member_u64(line, "old_tid", event->exec.old_tid);
 }
@@ -103,14 +97,13 @@ static void exit_members(struct line *line, const struct event *event)
 	member_u64(line, "duration_ns", event->exit.duration_ns);
 }
 
-/* All namespaces that the kernel has and the task is in. */
-static void ns_members(struct line *line, const struct nsmon_ns_set *ns)
+void json_namespaces(struct line *line, const struct nsmon_ns_set *ns, uint32_t types)
 {
 	bool first = true;
 
 	line_text(line, ",\"ns\":{");
 	for (int type = 0; type < NSMON_NS_TYPES; type++) {
-		if (!ns->inum[type])
+		if (!ns->inum[type] || !(types & (1U << type)))
 			continue;
 		if (!first)
 			line_text(line, ",");
@@ -127,9 +120,9 @@ static void ns_members(struct line *line, const struct nsmon_ns_set *ns)
 
 static void proc_members(struct line *line, const struct event *event)
 {
-	ns_members(line, event->proc.ns);
+	json_namespaces(line, event->proc.ns, NSMON_NS_ALL);
 	if (event->proc.args)
-		args_member(line, event->proc.args, event->proc.args_len, event->proc.truncated);
+		json_args(line, event->proc.args, event->proc.args_len, event->proc.truncated);
 	if (event->proc.exe) {
 		line_text(line, ",\"exe\":");
 		line_json(line, event->proc.exe, event->proc.exe_len);

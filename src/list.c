@@ -11,6 +11,7 @@
 #include <uthash.h>
 
 #include "event.h"
+#include "json.h"
 #include "line.h"
 #include "log.h"
 #include "names.h"
@@ -308,37 +309,17 @@ static void print_entries(struct list *list)
 
 /* ---- JSON ---- */
 
-#define member_u64(line, name, value)                                                              \
-	do {                                                                                       \
-		line_text(line, ",\"" name "\":");                                                 \
-		line_u64(line, value);                                                             \
-	} while (0)
-
 static void json_program(struct list *list, struct line *line, const struct nsmon_proc *row)
 {
 	struct procfs *procfs = &list->procfs;
-	const char *at = procfs->args;
-	const char *arg;
-	size_t len;
-	bool first = true;
 
 	line_text(line, ",\"comm\":");
 	line_json_name(line, row->task.comm, sizeof(row->task.comm));
 	if (row->flags & (NSMON_PROC_KERNEL | NSMON_PROC_PARTIAL))
 		return;
 	procfs_read(procfs, row->task.pid, row->task.tid, row->task.thread_start_ns);
-	if (procfs->has_args) {
-		line_text(line, ",\"args\":[");
-		while ((arg = event_next_arg(&at, procfs->args + procfs->args_len, &len))) {
-			if (!first)
-				line_text(line, ",");
-			first = false;
-			line_json(line, arg, len);
-		}
-		line_text(line, "]");
-	}
-	if (procfs->truncated)
-		line_text(line, ",\"args_truncated\":true");
+	if (procfs->has_args)
+		json_args(line, procfs->args, procfs->args_len, procfs->truncated);
 	if (procfs->exe_len) {
 		line_text(line, ",\"exe\":");
 		line_json(line, procfs->exe, procfs->exe_len);
@@ -486,7 +467,6 @@ static void tree_json(struct list *list, const struct node *node, const struct n
 {
 	char bytes[LINE_MAX_BYTES];
 	struct line line = { .at = bytes, .end = bytes + sizeof(bytes) };
-	bool first = true;
 
 	line_text(&line, "{\"pid\":");
 	line_u64(&line, row->task.pid);
@@ -498,21 +478,7 @@ static void tree_json(struct list *list, const struct node *node, const struct n
 	member_u64(&line, "gid", row->task.gid);
 	member_u64(&line, "cgroup_id", row->task.cgroup_id);
 	member_u64(&line, "set", node->set);
-	line_text(&line, ",\"ns\":{");
-	for (int type = 0; type < NSMON_NS_TYPES; type++) {
-		if (!is_shown(list, (enum nsmon_ns_type)type) || !row->ns.inum[type])
-			continue;
-		if (!first)
-			line_text(&line, ",");
-		first = false;
-		line_json(&line, ns_type_names[type], strlen(ns_type_names[type]));
-		line_text(&line, ":{\"inum\":");
-		line_u64(&line, row->ns.inum[type]);
-		if (row->ns.id[type])
-			member_u64(&line, "ns_id", row->ns.id[type]);
-		line_text(&line, "}");
-	}
-	line_text(&line, "}");
+	json_namespaces(&line, &row->ns, list->options->types);
 	json_program(list, &line, row);
 	json_end(&line, bytes);
 }

@@ -1,0 +1,22 @@
+/* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
+/* Members of JSON objects that the records of a trace and the lines of nsmon list share. */
+#ifndef JSON_H
+#define JSON_H
+
+#include "line.h"
+#include "nsmon.h"
+
+/* ,"name":value: every member but the first. The name is a literal. */
+#define member_u64(line, name, value)                                                              \
+	do {                                                                                       \
+		line_text(line, ",\"" name "\":");                                                 \
+		line_u64(line, value);                                                             \
+	} while (0)
+
+/* ,"args":[...] of arguments that each end with a NUL; ,"args_truncated":true where some were cut. */
+void json_args(struct line *line, const char *args, size_t args_len, bool truncated);
+
+/* ,"ns":{...}: of these types (bit per enum nsmon_ns_type) those that the kernel has and the task is in. */
+void json_namespaces(struct line *line, const struct nsmon_ns_set *ns, uint32_t types);
+
+#endif
