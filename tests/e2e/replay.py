@@ -106,7 +106,7 @@ class Table:
         # Of a process whose main thread had ended nobody knows most of the row, nor of those that it creates.
         known = {row["ns"].get(r["type"], r.get("old_inum"))}
         if r.get("reason") == "exec" and "leader" in row:
-            # Where the exit of the main thread was lost, nobody knows.
+            # Where the exit of the main thread was lost, or came before its changes were repaired, nobody knows.
             known.add(row["leader"].get(r["type"]) if row["leader"] else r.get("old_inum"))
         if r.get("old_inum") not in known:
             self._complain(f"ns from another namespace than {row['ns'].get(r['type'])}", r)
@@ -116,7 +116,7 @@ class Table:
         key = r["tid"] if self.threads else r["pid"]
         if self._row(key, r) is not None:
             row = self.rows.pop(key)
-            if self.threads and r["pid"] == r["tid"]:
+            if self.threads and r["pid"] == r["tid"] and not self.repairing:
                 self.leaders[r["pid"]] = row
 
 
