@@ -83,6 +83,30 @@ static bool in_user_namespace(void)
 	return inside || outside || count != UINT32_MAX;
 }
 
+bool kernel_mode_preempts(const char *modes)
+{
+	const char *mode = strchr(modes, '(');
+
+	return !mode || (strncmp(mode, "(none)", 6) && strncmp(mode, "(voluntary)", 11));
+}
+
+/*
+ * Preemption can be chosen when the kernel boots (kernel/sched/debug.c: "none
+ * (voluntary) full", who is root may see it); where nobody tells, it may be on.
+ */
+static bool mode_preempts(void)
+{
+	FILE *file = fopen("/sys/kernel/debug/sched/preempt", "re");
+	char modes[64] = "";
+
+	if (!file)
+		return true;
+	if (!fgets(modes, sizeof(modes), file))
+		modes[0] = 0;
+	fclose(file);
+	return kernel_mode_preempts(modes);
+}
+
 /*
  * uname(2) says how the kernel was built: "#1 SMP PREEMPT_DYNAMIC ...".
  * Trampolines only keep a program on its CPU; tracepoints kept it from being
@@ -90,7 +114,8 @@ static bool in_user_namespace(void)
  */
 static void find_preemption(struct kernel *kernel)
 {
-	kernel->preempts_trampolines = strstr(kernel->uname.version, "PREEMPT");
+	kernel->built_preemptible = strstr(kernel->uname.version, "PREEMPT");
+	kernel->preempts_trampolines = kernel->built_preemptible && mode_preempts();
 	kernel->preempts_tracepoints =
 		kernel->preempts_trampolines && !release_is_before(kernel->uname.release, 7, 0);
 }

@@ -34,11 +34,18 @@ struct kernel {
 	 * May a BPF program be preempted there, so that the kernel skips it for
 	 * the next task? Counted as possible where it was seen to be.
 	 */
+	bool built_preemptible; /* the mode may be changed while nsmon runs */
 	bool preempts_tracepoints;
 	bool preempts_trampolines;
 	bool cap_bpf; /* or CAP_SYS_ADMIN */
 	bool cap_perfmon; /* or CAP_SYS_ADMIN */
 };
+
+/*
+ * Does the kernel preempt itself, by what /sys/kernel/debug/sched/preempt says?
+ * What cannot be read is taken for yes.
+ */
+bool kernel_mode_preempts(const char *modes);
 
 /* Returns 0, or a negative errno where /proc/self/ns cannot be read. */
 int kernel_read(struct kernel *kernel);

@@ -478,7 +478,7 @@ static int open_backend(struct probe *probe, const struct options *options,
 			      "memory against (ulimit -l unlimited)");
 	if (err)
 		return refuse(refusal, err, "%s", load_error(err, probe->backend));
-	probe->preempts = kernel->preempts_tracepoints || kernel->preempts_trampolines;
+	probe->preempts = kernel->built_preemptible;
 	read_view(probe);
 	err = seed_followed(probe, options);
 	if (err)

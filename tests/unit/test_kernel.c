@@ -15,6 +15,29 @@
 #include "kernel.h"
 #include "names.h"
 
+/* kernel/sched/debug.c:sched_dynamic_show(): the mode that is on stands in parentheses. */
+static void test_preemption_mode(void **state)
+{
+	static const struct {
+		const char *modes;
+		bool preempts;
+	} modes[] = {
+		{ "none (voluntary) full \n", false },
+		{ "(none) voluntary full lazy\n", false },
+		{ "none voluntary (full)\n", true },
+		{ "full (lazy)\n", true },
+		{ "(unknown)\n", true },
+		{ "", true },
+		{ "none voluntary full\n", true },
+		{ "(", true },
+	};
+
+	(void)state;
+	for (size_t i = 0; i < sizeof(modes) / sizeof(*modes); i++)
+		if (kernel_mode_preempts(modes[i].modes) != modes[i].preempts)
+			fail_msg("%s", modes[i].modes);
+}
+
 static void test_releases(void **state)
 {
 	static const struct {
@@ -96,6 +119,7 @@ static void test_btf_that_is_none(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(test_preemption_mode),
 		cmocka_unit_test(test_releases),
 		cmocka_unit_test(test_read),
 		cmocka_unit_test(test_btf_that_is_none),
