@@ -23,7 +23,9 @@ def pytest_configure(config):
     config.addinivalue_line("markers", "quick: the most telling tests; all together well under a minute")
     config.addinivalue_line("markers", "long: takes minutes on an emulated machine, and a quick one stands for it there")
     config.addinivalue_line("markers", "once: what it looks at is the same with every backend")
-    config.addinivalue_line("markers", "each_backend: all the same it is to be run with every backend")
+    config.addinivalue_line("markers", "anywhere: and the same on every kernel")
+    config.addinivalue_line("markers", "each_kernel: all the same it is to be run on every kernel")
+    config.addinivalue_line("markers", "each_backend: and with every backend")
     config.addinivalue_line("markers", "cases(prefix..., but=name): the driver's cases that a test runs for")
 
 

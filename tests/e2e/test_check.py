@@ -138,6 +138,7 @@ def test_auto_says_what_it_takes(claims):
 # ---- the schema ----
 
 
+@pytest.mark.anywhere
 def test_schema_refuses(work):
     """The guard of every other test: what breaks the contract is refused."""
     schema = lib.schema()
@@ -170,5 +171,6 @@ def test_schema_refuses(work):
     assert schema.valid(ns) and schema.valid(exited)
 
 
+@pytest.mark.anywhere
 def test_schema_number_is_in_the_stream(work):
     assert work.run.records[0]["schema"] >= 1

@@ -26,7 +26,7 @@ import nsmonlib as lib
 from test_ns import nanoseconds
 
 # With one backend of each kernel; with each_backend: with all of them.
-pytestmark = pytest.mark.once
+pytestmark = [pytest.mark.once, pytest.mark.anywhere]
 
 NOBODY = 65534
 
@@ -143,7 +143,7 @@ class Straggler:
         return next(b["child"] for b in lib.read_book(self.book) if b["op"] == "clone")
 
 
-@pytest.mark.each_backend
+@pytest.mark.each_kernel
 def test_descendants_that_the_command_left(tmp_path):
     """The trace goes on until the last of them has ended; the status is the command's."""
     left = Straggler(tmp_path)
@@ -218,7 +218,7 @@ def filtered(records, events=None, types=None, reasons=None):
     ],
     ids=lambda v: " ".join(v) if isinstance(v, list) else "",
 )
-@pytest.mark.each_backend
+@pytest.mark.each_kernel
 def test_filter(tmp_path, options, want):
     book = tmp_path / "book"
     run = lib.trace([lib.DRIVER, "--book", book, "--only", FILTER_CASES, "cases"], *options)
@@ -266,7 +266,7 @@ def test_timestamps(tmp_path):
 # ---- the whole machine, and -p ----
 
 
-@pytest.mark.each_backend
+@pytest.mark.each_kernel
 def test_inside_a_pid_namespace(tmp_path, program):
     """In a pid namespace of its own nsmon numbers tasks as the /proc there does, and sees no others."""
     book = tmp_path / "book"
@@ -284,7 +284,7 @@ def test_inside_a_pid_namespace(tmp_path, program):
 
 
 @pytest.mark.quick
-@pytest.mark.each_backend
+@pytest.mark.each_kernel
 def test_trace_of_everything(tmp_path):
     """Without COMMAND every task of the machine is seen: the driver is started by somebody else."""
     book = tmp_path / "book"
@@ -329,7 +329,7 @@ def fifo_servers(tmp_path):
 
 
 @pytest.mark.quick
-@pytest.mark.each_backend
+@pytest.mark.each_kernel
 def test_pid(tmp_path, fifo_servers):
     """-p PID: its own changes and its new descendants, not those that it had; ends with the last of them."""
     parent, order_child, child = fifo_servers
@@ -360,7 +360,7 @@ def test_pid(tmp_path, fifo_servers):
     assert records[0]["filters"]["pids"] == [parent.pid]
 
 
-@pytest.mark.each_backend
+@pytest.mark.each_kernel
 def test_two_pids(tmp_path):
     with lib.Server(tmp_path, "a") as a, lib.Server(tmp_path, "b") as b, lib.Server(tmp_path, "c") as c:
         with lib.Live(tmp_path, "-p", a.pid, f"--pid={b.pid}") as nsmon:

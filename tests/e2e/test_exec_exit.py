@@ -78,6 +78,7 @@ def test_cut_in_a_character(work):
     assert any(r.get("raw") for r in records)
 
 
+@pytest.mark.once
 @pytest.mark.cases("exec-", "vfork-exec", "spawn", "thread-exec", but="exec-fails")
 def test_exec_as_text(work_text, case):
     record, report, called = only_exec(work_text, case)
@@ -113,7 +114,7 @@ def test_exec_by_a_thread(work, work_threads):
 
 @pytest.mark.quick
 @pytest.mark.cases("exit-", "lifetime")
-@pytest.mark.parametrize("variant", ["work", "work_text", "work_32"])
+@pytest.mark.parametrize("variant", ["work", pytest.param("work_text", marks=pytest.mark.once), "work_32"])
 def test_exit_status(variant, request, case):
     """What the parent's wait(2) said: code or signal, core or not; once for each process."""
     work = request.getfixturevalue(variant)

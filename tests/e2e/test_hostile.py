@@ -23,6 +23,7 @@ def test_comm_in_json(work, case):
     assert forked["comm"] == os.path.basename(work.driver)[:15]
 
 
+@pytest.mark.once
 @pytest.mark.quick
 @pytest.mark.cases("comm-")
 def test_comm_in_text(work_text, case):
@@ -36,6 +37,7 @@ def test_comm_in_text(work_text, case):
         assert r["comm"] == name, r
 
 
+@pytest.mark.once
 def test_every_line_is_the_work_of_nsmon(work_text):
     """As many lines as the book lets one expect: none was forged. (That each has its form is what parsing checks.)"""
     expected = sum(map(len, work_text.expected.streams.values()))
@@ -46,6 +48,7 @@ def test_every_line_is_the_work_of_nsmon(work_text):
     assert len(work_text.run.records) == expected + extra + len(work_text.run.of(first))
 
 
+@pytest.mark.once
 def test_text_has_no_control_characters(work_text):
     text = work_text.run.out.decode("utf-8")
     bad = {c for c in text if (ord(c) < 0x20 and c != "\n") or 0x7F <= ord(c) < 0xA0}
@@ -54,6 +57,7 @@ def test_text_has_no_control_characters(work_text):
     assert any(b"\n" in n for n in names) and any(b"\x1b" in n for n in names) and any(b"\xc2\x9b" in n for n in names)
 
 
+@pytest.mark.once
 def test_json_lines_are_utf8_and_one_object_each(work):
     lines = work.run.out.split(b"\n")[:-1]
     assert len(lines) == len(work.run.records)
@@ -62,6 +66,7 @@ def test_json_lines_are_utf8_and_one_object_each(work):
         assert b"\x1b" not in line and b"\x7f" not in line
 
 
+@pytest.mark.once
 def test_raw_is_only_where_bytes_were_replaced(work):
     raw = [r for r in work.run.records if r.get("raw")]
     assert raw and len(raw) < len(work.run.records) / 4
@@ -69,6 +74,7 @@ def test_raw_is_only_where_bytes_were_replaced(work):
         assert "\ufffd" in json.dumps(r, ensure_ascii=False)
 
 
+@pytest.mark.once
 def test_names_of_the_command_itself(tmp_path):
     """A command whose own name and arguments are hostile; its records come first, in start as well."""
     program = tmp_path / "x\nexit: pid=1 comm=x code=0"

@@ -182,6 +182,7 @@ def test_for_children():
         process.stdin.close()
 
 
+@pytest.mark.anywhere
 def test_tree():
     """Every row is what /proc says of that process; equal sets have equal numbers, others not; parents come first."""
     with Held("-n", "-u") as held:
@@ -203,6 +204,7 @@ def test_tree():
         assert line.endswith(f" uts={uts} net={net}")
 
 
+@pytest.mark.anywhere
 def test_hostile_name(tmp_path):
     """What a process chooses makes no line of its own and reaches no terminal."""
     code = "import sys; sys.stdout.write('x\\n'); sys.stdout.flush(); sys.stdin.read()"
@@ -217,6 +219,7 @@ def test_hostile_name(tmp_path):
     assert b"\033" not in text and b"\\n4026531836 pid 1" in text
 
 
+@pytest.mark.anywhere
 def test_reader_that_has_seen_enough():
     """As `nsmon list | head -1`: it ends quietly."""
     for argv in (["list"], ["list", "--tree"], ["list", "--tree", "-o", "json"], ["check"], ["--schema"], ["--help"]):
@@ -227,6 +230,7 @@ def test_reader_that_has_seen_enough():
         assert (run.returncode, run.stderr) == (0, b""), argv
 
 
+@pytest.mark.anywhere
 def test_wrong_usage():
     for argv in (["--tree"], ["list", "--", "true"], ["list", "list"], ["list", "-n", "nets"], ["list", "-w", "x"],
                  ["list", "-p", "1"], ["list", "-T"], ["list", "-e", "ns"], ["check", "-w", "x"]):

@@ -65,6 +65,7 @@ def storm(tmp_path_factory):
     return run, book
 
 
+@pytest.mark.once
 def test_storm_is_complete(storm):
     run, book = storm
     counted, lost = delivered_and_lost(run.records)
@@ -72,6 +73,7 @@ def test_storm_is_complete(storm):
     assert lost == dict.fromkeys(KINDS, 0), "the default buffer is too small for two processes that fork"
 
 
+@pytest.mark.once
 def test_storm_is_in_order(storm):
     """Each child: fork, perhaps its new uts namespace, exec, exit with the status that its parent saw. Once."""
     run, book = storm
@@ -89,6 +91,7 @@ def test_storm_is_in_order(storm):
         assert got[pid][-2]["args"][0] == "storm-child"
 
 
+@pytest.mark.anywhere
 @pytest.mark.parametrize("form", ["json", "text"])
 @pytest.mark.once
 def test_stalled_reader(tmp_path, form):
@@ -120,6 +123,7 @@ def waits_in_write(pid):
     return pathlib.Path(f"/proc/{pid}/syscall").read_text(encoding="ascii").split()[:2] == [write, "0x1"]
 
 
+@pytest.mark.anywhere
 @pytest.mark.once
 @pytest.mark.parametrize("events", ["ns", "fork", "fork,ns", "ns,exit", "exec", "fork,exit"])
 def test_only_these_events(tmp_path, events):
@@ -132,6 +136,7 @@ def test_only_these_events(tmp_path, events):
     assert {r["event"] for r in told[1:]} == wanted
 
 
+@pytest.mark.anywhere
 @pytest.mark.once
 def test_what_stays_lost_is_said(tmp_path):
     """Without forks and exits nobody can find again what was lost: one line says so."""
@@ -187,6 +192,7 @@ def test_changes_have_room_of_their_own(tmp_path):
     assert len(forks) < 1000, "nothing was lost; the test shows nothing"
 
 
+@pytest.mark.anywhere
 @pytest.mark.parametrize("begun", [True, False], ids=["in a line", "before a line"])
 @pytest.mark.once
 def test_stalled_reader_does_not_keep_nsmon(tmp_path, begun):
@@ -211,6 +217,7 @@ def test_stalled_reader_does_not_keep_nsmon(tmp_path, begun):
     lib.parse_json(data[: data.rfind(b"\n") + 1], complete=False)
 
 
+@pytest.mark.once
 def test_small_buffer_without_a_storm(tmp_path):
     """The smallest buffer is enough for work that is slow."""
     book = tmp_path / "book"

@@ -22,6 +22,7 @@ def test_case_with_threads_and_failures(work_threads, case):
     work_threads.check(case)
 
 
+@pytest.mark.once
 def test_case_as_text(work_text, case):
     work_text.check(case)
 
@@ -153,6 +154,7 @@ def test_the_parent_that_clone_parent_gives(work):
         assert r["ppid"] == (child["pid"] if r["event"] == "fork" else creator["pid"]), r
 
 
+@pytest.mark.once
 def test_wall_clock(work):
     slack = 50_000_000
     for b in births(work):
@@ -292,6 +294,8 @@ def test_main_thread_ended_before(tmp_path):
 COMPARED = ["type", "reason", "inum", "old_inum", "ns_id", "old_ns_id", "ppid", "ptid", "code", "signal", "old_tid"]
 
 
+@pytest.mark.once
+@pytest.mark.anywhere
 def test_the_comparison_can_fail(work):
     """A stream in which one record is missing, doubled, changed or out of order is refused."""
     tried = 0

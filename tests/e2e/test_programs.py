@@ -220,6 +220,7 @@ PERF_CASES = "clone-mnt,clone-user,clone-all,clone3-all,unshare-net,unshare-pid,
 PERF_CASES += "setns-uts,setns-user,setns-and-back,pidfd-*,thread-net,thread-setns,nested-pid"
 
 
+@pytest.mark.once
 def test_perf_record_namespaces(tmp_path, program):
     """perf's PERF_RECORD_NAMESPACES of the same run: each task went through the same sets, in the same order."""
     perf = program("perf")
@@ -261,6 +262,7 @@ def test_perf_record_namespaces(tmp_path, program):
 # ---- the process connector ----
 
 
+@pytest.mark.once
 def test_forkstat(tmp_path, program):
     """forkstat listens to the kernel's process connector: the same forks, execs and exits, in the same order."""
     forkstat = program("forkstat")

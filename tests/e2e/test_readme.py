@@ -13,7 +13,7 @@ import pytest
 import nsmonlib as lib
 
 # With one backend of each kernel; with each_backend: with all of them.
-pytestmark = pytest.mark.once
+pytestmark = [pytest.mark.once, pytest.mark.anywhere]
 
 TOP = pathlib.Path(__file__).resolve().parents[2]
 README = (TOP / "README.md").read_text(encoding="utf-8")

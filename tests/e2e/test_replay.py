@@ -351,7 +351,6 @@ def test_storm(tmp_path):
         assert book[name]["begun"] > (1000 if NATIVE else 10), book
 
 
-@pytest.mark.each_backend
 @pytest.mark.parametrize("threads", [False, True], ids=["processes", "tasks"])
 def test_command(tmp_path, threads):
     """The storm as nsmon's own command, from its birth to its end."""
@@ -741,6 +740,7 @@ LOST = {"event": "lost", "count": 1}
 AGAIN = {"event": "ready", "tasks": 2}
 
 
+@pytest.mark.anywhere
 @pytest.mark.quick
 def test_the_reader():
     table = replayed(False, FORK, UTS)
@@ -759,6 +759,7 @@ def test_the_reader():
     assert not table.errors and table.rows.keys() == {1, 7} and table.rows[7]["ns"]["uts"] == 99
 
 
+@pytest.mark.anywhere
 @pytest.mark.quick
 def test_the_comparison_can_fail():
     """Against the real /proc: a row too many, one too few, another namespace, another start, another process."""

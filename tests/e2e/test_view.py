@@ -24,6 +24,7 @@ def run_inside(tmp_path, script, *options):
     return done, records
 
 
+@pytest.mark.once
 def test_numbers_are_those_of_the_own_pid_namespace(tmp_path):
     script = ["--", "sh", "-c", 'echo $$; sh -c "echo \\$\\$ \\$PPID"; unshare --pid --fork sh -c "echo \\$\\$"']
     done, records = run_inside(tmp_path, script)
@@ -39,6 +40,7 @@ def test_numbers_are_those_of_the_own_pid_namespace(tmp_path):
     assert [r["vpid"] for r in shells[:2]] == [r["pid"] for r in shells[:2]]
 
 
+@pytest.mark.once
 def test_outside_is_not_traced(tmp_path):
     """Everything is asked for, and what happens outside at the same time is not seen; its own children are."""
     script = 'nsmon=$1; shift; "$nsmon" "$@" & until grep -q start "$OUT" 2>/dev/null; do :; done; ' \
@@ -58,6 +60,7 @@ def test_outside_is_not_traced(tmp_path):
     assert all(outside.pid not in (r["pid"], r["ppid"]) for r in records if "pid" in r)
 
 
+@pytest.mark.once
 def test_time_of_day_in_a_time_namespace(tmp_path):
     """CLOCK_BOOTTIME is another one there; the time of day is not."""
     out = tmp_path / "out"

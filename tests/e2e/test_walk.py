@@ -280,6 +280,8 @@ def test_ids(long_walk):
         assert not [r for r in long_walk.records if "ns_id" in r or "old_ns_id" in r]
 
 
+@pytest.mark.once
+@pytest.mark.anywhere
 def test_a_walk_is_determined_by_its_seed(tmp_path):
     """Without nsmon: the same seed does the same."""
 
@@ -298,6 +300,8 @@ def test_a_walk_is_determined_by_its_seed(tmp_path):
     assert first == steps("b", 5) != steps("c", 6)
 
 
+@pytest.mark.once
+@pytest.mark.anywhere
 def test_the_comparison_can_fail(long_walk):
     """A stream in which one record is missing, doubled, changed or out of order is refused."""
     expected = Expected(long_walk.book)
