@@ -53,12 +53,13 @@ CPPFLAGS += -D_GNU_SOURCE -Isrc -I$(B)
 ALL_CFLAGS = -std=gnu11 $(WARNINGS) $(CFLAGS) $(SANITIZE)
 # A static libelf may need zstd (elfutils from 0.189 on, as it was built).
 ZSTD = $(if $(findstring /,$(shell $(CC) -print-file-name=libzstd.a)),-lzstd)
-LIBS = -lbpf -lelf -lz $(if $(CROSS),$(ZSTD)) -lcap-ng
+LIBS = -lbpf -lelf -lz $(if $(CROSS),$(ZSTD)) -lcap-ng -ljson-c
 BPF_CFLAGS := -g -O2 -target bpf -mcpu=v3 -D__TARGET_ARCH_$(BPF_ARCH) -Ivmlinux -Isrc \
 	-Wall -Wextra -Wno-unused-parameter $(WERROR)
 
 # Everything but what needs a kernel and root is unit-tested.
-PURE := event state line log names options output persistent procfs stream text json kernel command
+PURE := event state line log names options output persistent procfs stream text json kernel command \
+	container runtime runstate
 KERNEL_SIDE := preflight probe snapshot list check nsmon
 OBJECTS := $(patsubst %,$(B)/%.o,$(PURE) $(KERNEL_SIDE) schema)
 PURE_OBJECTS := $(patsubst %,$(B)/%.o,$(PURE) schema)

@@ -4,6 +4,7 @@
 #include <stdlib.h>
 
 #include "records.h"
+#include "runstate.h"
 
 static union record record;
 static const char *folder;
@@ -50,6 +51,63 @@ static void save_steps(void)
 	save("state", "no-table", bytes, sizeof(bytes));
 }
 
+/* Of tests/fuzz/fuzz_container.c: a byte for what it is, and text. */
+static void save_text(const char *name, char what, const char *text)
+{
+	char bytes[1024];
+	size_t len = strlen(text);
+
+	if (len >= sizeof(bytes))
+		exit(1);
+	bytes[0] = what;
+	memcpy(bytes + 1, text, len);
+	save("container", name, bytes, 1 + len);
+}
+
+#define HEX_ID "3726184226f5d3147c25fdeab5b60097e378e8a720503a5e19ecfdf29f869860"
+#define POD_UID "3d274242-8ee0-11e9-a8a6-1e68d864ef1a"
+
+static void save_paths(void)
+{
+	static const char *const paths[] = {
+		"/docker/" HEX_ID "/system.slice/a.service",
+		"/system.slice/docker-" HEX_ID ".scope",
+		"/kubepods/burstable/pod" POD_UID "/" HEX_ID,
+		"/kubepods-pod" POD_UID ".slice:cri-containerd:" HEX_ID,
+		"/user.slice/user-1000.slice/user@1000.service/user.slice/libpod-" HEX_ID ".scope",
+		"/machine.slice/machine-my\\x2dbox.scope/payload",
+		"/lxc.payload.a/lxc/b",
+		"/garden/good/70eb4ce5-a065-4401-6990-88ed",
+		"/ecs/a/5a0d5ceddf6c44c1928d367a815d890f-2531612879",
+		"/buildkit/osh60k53lspy0g0cjo94ur00h",
+	};
+	char name[16];
+
+	for (size_t i = 0; i < sizeof(paths) / sizeof(*paths); i++) {
+		snprintf(name, sizeof(name), "path-%zu", i);
+		save_text(name, RUNSTATE_FILES, paths[i]);
+	}
+}
+
+static void save_files(void)
+{
+	save_text("docker", RUNSTATE_DOCKER,
+		  "/a\n{\"ID\":\"" HEX_ID "\",\"Name\":\"/web\",\"Config\":{\"Image\":\"nginx\","
+		  "\"Labels\":{\"io.kubernetes.pod.uid\":\"" POD_UID "\"}}}");
+	save_text("oci", RUNSTATE_OCI,
+		  "/s.slice/p-n.scope/x\n{\"annotations\":{\"io.container.manager\":\"libpod\","
+		  "\"io.kubernetes.cri.image-name\":\"i\"},\"linux\":{\"cgroupsPath\":"
+		  "\"s.slice:p:n\"}}");
+	save_text("storage", RUNSTATE_STORAGE,
+		  "\n[{\"id\":\"" HEX_ID "\",\"names\":[\"web\"],\"metadata\":"
+		  "\"{\\\"image-name\\\":\\\"alpine\\\"}\"}]");
+	save_text("crun", RUNSTATE_CRUN, "/a/b\n{\"cgroup-path\":\"/a\",\"bundle\":\"/b\"}");
+	save_text("runc", RUNSTATE_RUNC,
+		  "/a/b\n{\"id\":\"" HEX_ID "\",\"cgroup_paths\":{\"\":\"/sys/fs/cgroup/a\","
+		  "\"cpu\":\"/sys/fs/cgroup/cpu/a\"}}");
+	save_text("machine", RUNSTATE_MACHINE, "\nNAME=a\nCLASS=vm\n");
+}
+
 int main(int argc, char **argv)
 {
 	static const char bidi[] = "\xe2\x80\xae\0\xe2\x81\xa6\0\xd8\x9c\0\xe2\x80\xa8";
@@ -86,6 +144,8 @@ int main(int argc, char **argv)
 	     record_failed(&record, 858, "x", NSMON_REASON_CLONE, 1, 0x10000000));
 	save("event", "proc", &record, record_proc(&record, 1, 858, "sh"));
 	save_steps();
+	save_paths();
+	save_files();
 	save("event", "lost", &record, record_lost(&record, 1, 2, 3, 4));
 
 	save_words("size", "8M");
