@@ -9,6 +9,7 @@
 #include "vmlinux.h"
 #include <bpf/bpf_core_read.h>
 #include <bpf/bpf_helpers.h>
+#include "nsmon.h"
 
 #pragma clang attribute push(__attribute__((preserve_access_index)), apply_to = record)
 
@@ -34,6 +35,15 @@ struct task_struct___v5_14 {
 /* In all that were looked at, 5.10 to 7.3, but nothing in the kernel needs it there. */
 struct task_struct___exec {
 	unsigned int in_execve : 1;
+};
+
+/* Renamed by 6.18, when it came under RCU. */
+struct kernfs_node___v5_8 {
+	struct kernfs_node *parent;
+};
+
+struct kernfs_node___v6_18 {
+	struct kernfs_node *__parent;
 };
 
 /* arch/x86/include/asm/ptrace.h */
@@ -75,6 +85,8 @@ const volatile struct {
 	bool mnt_ns_id; /* ioctl NS_GET_MNTNS_ID: 6.11 */
 	bool group_dead_arg; /* sched_process_exit(task, group_dead): 6.16 */
 	bool exec_switches_time; /* exec_task_namespaces(): after 6.1, by 6.12 */
+	__u32 cgroup_controller; /* enum nsmon_controller, of the hierarchy that is looked at */
+	__s32 cgroup_hierarchy; /* ... and its hierarchy_id in struct cgroup_root */
 	bool preempts_programs; /* raw tracepoints with preemption on: by 7.3, not on 6.18 */
 } kernel_has;
 
@@ -93,6 +105,39 @@ static __always_inline __u64 compat_mnt_ns_id(struct mnt_namespace *mnt)
 	if (!kernel_has.mnt_ns_id)
 		return 0;
 	return BPF_CORE_READ((struct mnt_namespace___seq *)mnt, seq);
+}
+
+static __always_inline struct kernfs_node *compat_kernfs_parent(struct kernfs_node *kn)
+{
+	struct kernfs_node___v6_18 *now = (void *)kn;
+
+	if (bpf_core_field_exists(now->__parent))
+		return BPF_CORE_READ(now, __parent);
+	return BPF_CORE_READ((struct kernfs_node___v5_8 *)kn, parent);
+}
+
+#define CONTROLLER_INDEX(name)                                                                     \
+	(bpf_core_enum_value_exists(enum cgroup_subsys_id, name)                                   \
+		 ? bpf_core_enum_value(enum cgroup_subsys_id, name)                                \
+		 : 0)
+
+/* include/linux/cgroup_subsys.h: the numbers depend on the kernel's configuration. */
+static __always_inline __u32 compat_controller_index(void)
+{
+	switch (kernel_has.cgroup_controller) {
+	case NSMON_CONTROLLER_MEMORY:
+		return CONTROLLER_INDEX(memory_cgrp_id);
+	case NSMON_CONTROLLER_PIDS:
+		return CONTROLLER_INDEX(pids_cgrp_id);
+	case NSMON_CONTROLLER_CPU:
+		return CONTROLLER_INDEX(cpu_cgrp_id);
+	case NSMON_CONTROLLER_DEVICES:
+		return CONTROLLER_INDEX(devices_cgrp_id);
+	case NSMON_CONTROLLER_FREEZER:
+		return CONTROLLER_INDEX(freezer_cgrp_id);
+	default:
+		return CONTROLLER_INDEX(io_cgrp_id);
+	}
 }
 
 static __always_inline __u32 compat_task_state(struct task_struct *task)

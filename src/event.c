@@ -112,9 +112,22 @@ static int decode_proc(struct event *event, const struct nsmon_header *h)
 	return 0;
 }
 
+static int decode_tree(struct event *event, const struct nsmon_header *h)
+{
+	const struct nsmon_cgroup *r = (const void *)h;
+
+	if (h->size != sizeof(*r) || !memchr(r->name, 0, sizeof(r->name)) ||
+	    r->maker_args_len > sizeof(r->maker_args) || r->op < NSMON_CGROUP_MADE ||
+	    r->op > NSMON_CGROUP_REMOVED)
+		return -EINVAL;
+	event->tree = r;
+	return 0;
+}
+
 static int (*const decoders[NSMON_KINDS])(struct event *, const struct nsmon_header *) = {
-	[NSMON_FORK] = decode_fork, [NSMON_EXEC] = decode_exec, [NSMON_EXIT] = decode_exit,
-	[NSMON_NS] = decode_ns,	    [NSMON_LOST] = decode_lost, [NSMON_PROC] = decode_proc,
+	[NSMON_FORK] = decode_fork,   [NSMON_EXEC] = decode_exec,	 [NSMON_EXIT] = decode_exit,
+	[NSMON_NS] = decode_ns,	      [NSMON_LOST] = decode_lost,	 [NSMON_PROC] = decode_proc,
+	[NSMON_CGROUP] = decode_proc, [NSMON_CGROUP_TREE] = decode_tree,
 };
 
 int event_decode(struct event *event, const void *data, size_t size)

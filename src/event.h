@@ -9,6 +9,16 @@
 
 #include "nsmon.h"
 
+struct cgroup;
+struct container;
+
+struct target {
+	uint64_t owner; /* 0: nobody; TARGET_HOST; else the number of a container */
+	const struct container *container; /* of that number */
+};
+
+#define TARGET_HOST UINT64_MAX
+
 /*
  * One record, checked. Pointers are into the record itself, which stays the
  * ring buffer's: they hold until the next one is read.
@@ -17,10 +27,15 @@ struct event {
 	enum nsmon_kind kind;
 	uint64_t time; /* nanoseconds since boot */
 	uint32_t cpu;
-	const struct nsmon_task *task; /* NULL for NSMON_LOST */
+	const struct nsmon_task *task; /* NULL for NSMON_LOST and NSMON_CGROUP_TREE */
 	const struct nsmon_ns_change *change; /* NULL where no namespace changed */
 	const struct nsmon_failed *failed; /* NULL unless an attempt failed */
 	bool recovered; /* found out after a loss, not delivered */
+	/* What user space knows of the numbers in it; NULL, or no target: nothing. */
+	const struct cgroup *cgroup;
+	struct target target; /* whose namespace was entered */
+	uint64_t old_cgroup_id; /* NSMON_CGROUP; 0: not known */
+	const struct cgroup *old_cgroup;
 	union {
 		struct {
 			bool told; /* false: only its change is wanted */
@@ -53,6 +68,7 @@ struct event {
 			bool truncated;
 		} proc;
 		const struct nsmon_lost *lost;
+		const struct nsmon_cgroup *tree;
 	};
 };
 

@@ -37,7 +37,7 @@ struct totals {
  */
 struct formatter {
 	void (*start)(struct line *line, const struct run *run, const struct stamp *stamp);
-	/* NSMON_FORK, NSMON_EXEC, NSMON_EXIT, NSMON_PROC */
+	/* NSMON_FORK, NSMON_EXEC, NSMON_EXIT, NSMON_PROC, NSMON_CGROUP */
 	void (*event)(struct line *line, const struct run *run, const struct stamp *stamp,
 		      const struct event *event);
 	void (*ns)(struct line *line, const struct run *run, const struct stamp *stamp,
@@ -56,10 +56,16 @@ struct formatter {
 extern const struct formatter text_formatter;
 extern const struct formatter json_formatter;
 
-/* Sum over the kinds that a lost record counts. */
+/* Does a lost record count records of this kind? */
+static inline bool is_counted(int kind)
+{
+	return (kind >= NSMON_FORK && kind <= NSMON_NS) || kind == NSMON_CGROUP;
+}
+
 static inline uint64_t lost_count(const uint64_t lost[NSMON_KINDS])
 {
-	return lost[NSMON_FORK] + lost[NSMON_EXEC] + lost[NSMON_EXIT] + lost[NSMON_NS];
+	return lost[NSMON_FORK] + lost[NSMON_EXEC] + lost[NSMON_EXIT] + lost[NSMON_NS] +
+	       lost[NSMON_CGROUP];
 }
 
 #endif

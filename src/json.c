@@ -5,9 +5,11 @@
  */
 #include "json.h"
 
+#include <stdlib.h>
 #include <string.h>
 #include <sys/wait.h>
 
+#include "cgroup.h"
 #include "format.h"
 #include "version.h"
 
@@ -56,8 +58,90 @@ void json_args(struct line *line, const char *args, size_t args_len, bool trunca
 		member_true(line, "args_truncated");
 }
 
-static void task_members(struct line *line, const struct nsmon_task *task, uint32_t ppid)
+static void optional(struct line *line, const char *name, const char *value)
 {
+	if (!value || !*value)
+		return;
+	line_text(line, ",\"");
+	line_string(line, name);
+	line_text(line, "\":");
+	line_json(line, value, strlen(value));
+}
+
+/* "id":... and the rest of the members, without braces. */
+static void container_members(struct line *line, const struct container *container)
+{
+	const struct runtime_details *details = &container->details;
+	const char *pod_uid = details->pod_uid ? details->pod_uid : container->pod_uid;
+
+	line_text(line, "\"id\":");
+	line_json(line, container->id, strlen(container->id));
+	optional(line, "runtime", container->runtime);
+	optional(line, "name", details->name);
+	optional(line, "image", details->image);
+	if (*pod_uid || details->pod) {
+		line_text(line, ",\"k8s\":{");
+		line_text(line, "\"pod_uid\":");
+		line_json(line, pod_uid, strlen(pod_uid));
+		optional(line, "pod", details->pod);
+		optional(line, "namespace", details->namespace);
+		optional(line, "container_name", details->container_name);
+		line_text(line, "}");
+	}
+	if (!details->backed)
+		member_true(line, "unverified");
+}
+
+void json_container(struct line *line, const struct container *container)
+{
+	line_text(line, "{");
+	container_members(line, container);
+	line_text(line, "}");
+}
+
+static void write_cgroup(struct line *line, const struct cgroup *cgroup)
+{
+	if (cgroup->path) {
+		line_text(line, ",\"cgroup\":");
+		line_json(line, cgroup->path, cgroup->path_len);
+	}
+	if (cgroup->container) {
+		line_text(line, ",\"container\":");
+		json_container(line, cgroup->container);
+	} else if (cgroup->unit) {
+		line_text(line, ",\"unit\":");
+		line_json(line, cgroup->unit, cgroup->unit_len);
+	}
+}
+
+/* Written once for all records of a cgroup. Without memory it is written again. */
+void json_cgroup(struct line *line, const struct cgroup *cgroup)
+{
+	struct cgroup_text *text = cgroup ? cgroup->text : NULL;
+	bool raw = line->raw;
+	char *begin = line->at;
+
+	if (!text)
+		return;
+	if (text->bytes) {
+		line_bytes(line, text->bytes, text->len);
+		line->raw |= text->raw;
+		return;
+	}
+	line->raw = false;
+	write_cgroup(line, cgroup);
+	text->len = (size_t)(line->at - begin);
+	text->raw = line->raw;
+	text->bytes = malloc(text->len + 1);
+	if (text->bytes)
+		memcpy(text->bytes, begin, text->len);
+	line->raw |= raw;
+}
+
+static void task_members(struct line *line, const struct event *event, uint32_t ppid)
+{
+	const struct nsmon_task *task = event->task;
+
 	member_u64(line, "pid", task->pid);
 	member_u64(line, "tid", task->tid);
 	member_u64(line, "ppid", ppid);
@@ -68,6 +152,36 @@ static void task_members(struct line *line, const struct nsmon_task *task, uint3
 	member_u64(line, "uid", task->uid);
 	member_u64(line, "gid", task->gid);
 	member_u64(line, "cgroup_id", task->cgroup_id);
+	json_cgroup(line, event->cgroup);
+}
+
+static void move_members(struct line *line, const struct event *event)
+{
+	const struct cgroup *old = event->old_cgroup;
+
+	if (event->old_cgroup_id)
+		member_u64(line, "old_cgroup_id", event->old_cgroup_id);
+	if (!old)
+		return;
+	if (old->path) {
+		line_text(line, ",\"old_cgroup\":");
+		line_json(line, old->path, old->path_len);
+	}
+	if (old->container) {
+		line_text(line, ",\"old_container\":");
+		json_container(line, old->container);
+	}
+}
+
+static void target_members(struct line *line, const struct target *target)
+{
+	if (target->owner == TARGET_HOST) {
+		line_text(line, ",\"target\":\"host\"");
+	} else if (target->container) {
+		optional(line, "target", target->container->id);
+		line_text(line, ",\"target_container\":");
+		json_container(line, target->container);
+	}
 }
 
 static void exec_members(struct line *line, const struct event *event)
@@ -134,7 +248,7 @@ static void json_event(struct line *line, const struct run *run, const struct st
 {
 	(void)run;
 	begin(line, stamp, kind_names[event->kind]);
-	task_members(line, event->task,
+	task_members(line, event,
 		     event->kind == NSMON_FORK ? event->fork.creator_pid : event->task->ppid);
 	if (event->kind == NSMON_FORK)
 		member_u64(line, "ptid", event->fork.creator_tid);
@@ -142,6 +256,8 @@ static void json_event(struct line *line, const struct run *run, const struct st
 		exec_members(line, event);
 	else if (event->kind == NSMON_PROC)
 		proc_members(line, event);
+	else if (event->kind == NSMON_CGROUP)
+		move_members(line, event);
 	else
 		exit_members(line, event);
 	if (event->recovered)
@@ -156,7 +272,7 @@ static void json_ns(struct line *line, const struct run *run, const struct stamp
 
 	(void)run;
 	begin(line, stamp, "ns");
-	task_members(line, event->task, event->task->ppid);
+	task_members(line, event, event->task->ppid);
 	member_string(line, "type", ns_type_names[type]);
 	if (!event->recovered)
 		member_string(line, "reason", reason_names[change->reason[type]]);
@@ -166,6 +282,7 @@ static void json_ns(struct line *line, const struct run *run, const struct stamp
 		member_u64(line, "old_ns_id", change->old.id[type]);
 	if (change->now.id[type])
 		member_u64(line, "ns_id", change->now.id[type]);
+	target_members(line, &event->target);
 	if (event->recovered)
 		member_true(line, "recovered");
 	end(line);
@@ -178,7 +295,7 @@ static void json_failed(struct line *line, const struct run *run, const struct s
 
 	(void)run;
 	begin(line, stamp, "ns");
-	task_members(line, event->task, event->task->ppid);
+	task_members(line, event, event->task->ppid);
 	member_string(line, "reason", reason_names[event->failed->reason]);
 	member_u64(line, "errno", event->failed->error);
 	if (error)
@@ -206,6 +323,7 @@ static void json_lost(struct line *line, const struct run *run, const struct sta
 	member_u64(line, "exec", lost[NSMON_EXEC]);
 	member_u64(line, "exit", lost[NSMON_EXIT]);
 	member_u64(line, "ns", lost[NSMON_NS]);
+	member_u64(line, "cgroup", lost[NSMON_CGROUP]);
 	end(line);
 }
 
@@ -232,7 +350,7 @@ static void names_array(struct line *line, const char *name, const char *const *
 static void filters(struct line *line, const struct options *options)
 {
 	line_text(line, ",\"filters\":{");
-	names_array(line, "events", kind_names, NSMON_LOST, options->events);
+	names_array(line, "events", event_names, NSMON_KINDS, options->events);
 	line_text(line, ",");
 	names_array(line, "types", ns_type_names, NSMON_NS_TYPES, options->types);
 	line_text(line, ",");
@@ -266,6 +384,8 @@ static void filters(struct line *line, const struct options *options)
 		if (cut || *arg)
 			member_true(line, "command_truncated");
 	}
+	optional(line, "cgroup", options->cgroup);
+	optional(line, "container", options->container);
 	if (options->threads)
 		member_true(line, "threads");
 	if (options->failed)
@@ -286,6 +406,7 @@ static void json_start(struct line *line, const struct run *run, const struct st
 	member_string(line, "kernel", uname->release);
 	member_string(line, "arch", uname->machine);
 	member_string(line, "host", uname->nodename);
+	member_string(line, "cgroup_hierarchy", hierarchy_name(&run->kernel->hierarchy));
 	if (run->kernel->boot_id[0])
 		member_string(line, "boot_id", run->kernel->boot_id);
 	filters(line, run->options);
@@ -301,6 +422,7 @@ static void json_stop(struct line *line, const struct run *run, const struct sta
 	member_u64(line, "exec", totals->written[NSMON_EXEC]);
 	member_u64(line, "exit", totals->written[NSMON_EXIT]);
 	member_u64(line, "ns", totals->written[NSMON_NS]);
+	member_u64(line, "cgroup", totals->written[NSMON_CGROUP]);
 	member_u64(line, "proc", totals->written[NSMON_PROC]);
 	member_u64(line, "lost", totals->lost);
 	if (totals->has_switches) {

@@ -6,6 +6,9 @@
 #include "line.h"
 #include "nsmon.h"
 
+struct cgroup;
+struct container;
+
 /* ,"name":value: every member but the first. The name is a literal. */
 #define member_u64(line, name, value)                                                              \
 	do {                                                                                       \
@@ -15,6 +18,12 @@
 
 /* ,"args":[...] of arguments that each end with a NUL; ,"args_truncated":true where some were cut. */
 void json_args(struct line *line, const char *args, size_t args_len, bool truncated);
+
+/* ,"cgroup":"/path" and ,"container":{...} or ,"unit":"..."; nothing for NULL. */
+void json_cgroup(struct line *line, const struct cgroup *cgroup);
+
+/* {"id":...}: what is known of it. */
+void json_container(struct line *line, const struct container *container);
 
 /* ,"ns":{...}: of these types (bit per enum nsmon_ns_type) those that the kernel has and the task is in. */
 void json_namespaces(struct line *line, const struct nsmon_ns_set *ns, uint32_t types);

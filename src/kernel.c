@@ -141,6 +141,7 @@ int kernel_read(struct kernel *kernel)
 	kernel->ids = find_ids();
 	kernel->counts_memlock = release_is_before(kernel->uname.release, 5, 11);
 	find_preemption(kernel);
+	hierarchy_find(&kernel->hierarchy);
 	capng_get_caps_process();
 	kernel->cap_bpf = have_capability(CAP_BPF) && !in_user_namespace();
 	kernel->cap_perfmon = have_capability(CAP_PERFMON) && !in_user_namespace();

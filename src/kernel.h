@@ -8,6 +8,7 @@
 #include <stdint.h>
 #include <sys/utsname.h>
 
+#include "hierarchy.h"
 #include "nsmon.h"
 
 struct btf;
@@ -37,6 +38,7 @@ struct kernel {
 	bool built_preemptible; /* the mode may be changed while nsmon runs */
 	bool preempts_tracepoints;
 	bool preempts_trampolines;
+	struct hierarchy hierarchy; /* of cgroups */
 	bool cap_bpf; /* or CAP_SYS_ADMIN */
 	bool cap_perfmon; /* or CAP_SYS_ADMIN */
 };

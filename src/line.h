@@ -7,8 +7,11 @@
 #include <stddef.h>
 #include <stdint.h>
 
-/* The longest line: a path and NSMON_TEXT_MAX bytes that become six each, and all other fields. */
-#define LINE_MAX_BYTES ((size_t)65536)
+/*
+ * The longest line: two paths, NSMON_TEXT_MAX bytes and what a runtime says of two
+ * containers, of which each byte may become six, and all other fields.
+ */
+#define LINE_MAX_BYTES ((size_t)131072)
 
 /*
  * A line under construction. The caller owns the memory and gives at least

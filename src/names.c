@@ -5,8 +5,13 @@
 #include <string.h>
 
 const char *const kind_names[NSMON_KINDS] = {
-	[NSMON_FORK] = "fork", [NSMON_EXEC] = "exec", [NSMON_EXIT] = "exit",
-	[NSMON_NS] = "ns",     [NSMON_LOST] = "lost", [NSMON_PROC] = "proc",
+	[NSMON_FORK] = "fork", [NSMON_EXEC] = "exec", [NSMON_EXIT] = "exit",	 [NSMON_NS] = "ns",
+	[NSMON_LOST] = "lost", [NSMON_PROC] = "proc", [NSMON_CGROUP] = "cgroup",
+};
+
+const char *const event_names[NSMON_KINDS] = {
+	[NSMON_FORK] = "fork", [NSMON_EXEC] = "exec",	  [NSMON_EXIT] = "exit",
+	[NSMON_NS] = "ns",     [NSMON_CGROUP] = "cgroup",
 };
 
 const char *const ns_type_names[NSMON_NS_TYPES] = {

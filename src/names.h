@@ -18,6 +18,7 @@ enum backend {
 
 /* Indexed by the enum; NULL where a number is not used. */
 extern const char *const kind_names[NSMON_KINDS];
+extern const char *const event_names[NSMON_KINDS]; /* of those that --events takes */
 extern const char *const ns_type_names[NSMON_NS_TYPES];
 extern const char *const reason_names[NSMON_REASONS];
 extern const char *const backend_names[BACKENDS];

@@ -42,6 +42,7 @@ const volatile struct {
 	bool threads;
 	bool failed;
 	bool follow; /* only processes in the map `followed` */
+	bool cgroups; /* only tasks in the map `wanted_cgroups` */
 	__u32 self; /* nsmon's own process: COMMAND's creator */
 } filter;
 
@@ -63,6 +64,14 @@ struct {
 } followed SEC(".maps");
 
 volatile __u64 followed_count;
+
+/* Ids of the cgroups whose tasks are wanted, with enum nsmon_cgroup_verdict. */
+struct {
+	__uint(type, BPF_MAP_TYPE_HASH);
+	__uint(max_entries, 1); /* at load */
+	__type(key, __u64);
+	__type(value, __u8);
+} wanted_cgroups SEC(".maps");
 
 /* While nsmon starts COMMAND: its own process id, whose next child is followed. */
 volatile __u32 spawner;
@@ -172,6 +181,17 @@ static __always_inline bool is_followed(__u32 pid)
 	return !filter.follow || bpf_map_lookup_elem(&followed, &pid);
 }
 
+/* Is it in a cgroup that is wanted, or may be? */
+static __always_inline bool is_in_cgroup(struct task_struct *task)
+{
+	__u64 id;
+
+	if (!filter.cgroups)
+		return true;
+	id = cgroup_id(task_cgroup(task));
+	return bpf_map_lookup_elem(&wanted_cgroups, &id);
+}
+
 static __always_inline struct task_struct *current_task(void)
 {
 	return (struct task_struct *)bpf_get_current_task();
@@ -196,7 +216,7 @@ static __always_inline void report_change(struct task_struct *task, const struct
 	struct nsmon_ns *r;
 	__u32 n;
 
-	if (!changed || !(filter.reasons & (1U << reason)))
+	if (!changed || !(filter.reasons & (1U << reason)) || !is_in_cgroup(task))
 		return;
 	cpu = this_cpu_counters();
 	if (!cpu)
@@ -225,7 +245,7 @@ static __always_inline void report_failed(struct task_struct *task, const struct
 	struct nsmon_counters *cpu = this_cpu_counters();
 	struct nsmon_failed *r;
 
-	if (!cpu)
+	if (!cpu || !is_in_cgroup(task))
 		return;
 	__sync_fetch_and_add(&cpu->seen[NSMON_NS], 1);
 	r = reserve(cpu, sizeof(*r), NSMON_NS, NSMON_FLAG_FAILED, false);
@@ -542,7 +562,7 @@ static __always_inline int handle_fork(struct task_struct *child, __u32 copy)
 	__u16 flags;
 	__u32 n;
 
-	if (!pid || !follow_child(task_tgid(creator), pid, process))
+	if (!pid || !follow_child(task_tgid(creator), pid, process) || !is_in_cgroup(child))
 		return 0;
 	want_fork = wants(NSMON_FORK) && (process || filter.threads);
 	if (process && !filter.threads)
@@ -659,7 +679,7 @@ static __always_inline int handle_exec(struct task_struct *task, int old_pid,
 		p = find_pending(task);
 		row = p ? &p->set : NULL;
 	}
-	if (wants(NSMON_EXEC))
+	if (wants(NSMON_EXEC) && is_in_cgroup(task))
 		report_exec(task, old_tid, bprm, copy);
 	if (row && wants(NSMON_NS))
 		report_since(task, row, NSMON_REASON_EXEC);
@@ -793,12 +813,14 @@ static __always_inline int handle_exit(struct task_struct *task, bool group_dead
 			bpf_map_update_elem(&ended_leaders, &pid, &set, BPF_ANY);
 		}
 	}
-	if (wants(NSMON_EXIT) && (filter.threads || (group_dead && !told)))
+	if (wants(NSMON_EXIT) && (filter.threads || (group_dead && !told)) && is_in_cgroup(task))
 		report_exit(task, group_dead);
 	unfollow(&key, group_dead && !told);
 	return 0;
 }
 
 #include "snapshot.bpf.h"
+
+#include "cgroup.bpf.h"
 
 #include "programs.bpf.h"

@@ -47,6 +47,10 @@ struct nsmon {
 	struct probe *probe;
 	struct output *output;
 	struct stream stream;
+	struct cgroup_filter cgroup_filter;
+	struct cgroups *cgroups;
+	uint64_t cgroups_due_ns; /* of the next look at the files of runtimes; 0: none */
+	uint64_t cgroups_walked_ns;
 	struct snapshot snapshot;
 	struct run run;
 	struct command command;
@@ -278,6 +282,38 @@ static int read_batch(struct nsmon *nsmon)
 	return err ? err : n;
 }
 
+/* The least time between two walks of the file system of cgroups. */
+#define WALK_PAUSE_NS 1000000000ULL
+
+/* What is not known of cgroups is found out between batches. Returns milliseconds to the next time; -1: never. */
+static int look_at_cgroups(struct nsmon *nsmon)
+{
+	uint64_t now = stream_now_ns(&nsmon->stream);
+	uint64_t due = nsmon->cgroups_due_ns;
+
+	nsmon->stream.cgroups_doubt |= cgroups_take_doubt(nsmon->cgroups);
+	if (nsmon->stream.cgroups_doubt && now - nsmon->cgroups_walked_ns >= WALK_PAUSE_NS) {
+		nsmon->stream.cgroups_doubt = false;
+		nsmon->cgroups_walked_ns = now;
+		cgroups_look(nsmon->cgroups, &nsmon->kernel.hierarchy, now);
+		due = now;
+	}
+	if ((due && due <= now) || nsmon->stream.cgroups_changed)
+		due = cgroups_resolve(nsmon->cgroups, now);
+	nsmon->stream.cgroups_changed = false;
+	nsmon->cgroups_due_ns = due;
+	if (nsmon->stream.cgroups_doubt && (!due || nsmon->cgroups_walked_ns + WALK_PAUSE_NS < due))
+		due = nsmon->cgroups_walked_ns + WALK_PAUSE_NS;
+	if (!due)
+		return -1;
+	return due <= now ? 0 : (int)((due - now) / 1000000) + 1;
+}
+
+static int sooner(int a_ms, int b_ms)
+{
+	return a_ms < 0 || (b_ms >= 0 && b_ms < a_ms) ? b_ms : a_ms;
+}
+
 /* The command and its descendants, or the given processes and theirs. */
 static bool is_following(const struct nsmon *nsmon)
 {
@@ -343,8 +379,9 @@ static int run_loop(struct nsmon *nsmon)
 			else if (!is_following(nsmon))
 				timeout_ms = -1;
 		}
-		if (due_ms >= 0 && (timeout_ms < 0 || due_ms < timeout_ms))
-			timeout_ms = due_ms;
+		timeout_ms = sooner(timeout_ms, due_ms);
+		if (n < READ_MAX)
+			timeout_ms = sooner(timeout_ms, look_at_cgroups(nsmon));
 		if (n < READ_MAX && !stop_signal && !reopen_wanted && !nobody_is_left(nsmon))
 			n = sleep_until_woken(nsmon, timeout_ms);
 		probe_arm(nsmon->probe, NSMON_ARMED_NO);
@@ -367,7 +404,9 @@ static void prove(struct nsmon *nsmon, uint64_t lost[NSMON_KINDS])
 	stream->totals.has_switches = s.has_switches && (nsmon->options.events & 1U << NSMON_NS);
 	stream->totals.switches = s.switches;
 	stream->totals.switches_known = s.switches_known;
-	for (int i = NSMON_FORK; i <= NSMON_NS; i++) {
+	for (int i = 0; i < NSMON_KINDS; i++) {
+		if (!is_counted(i))
+			continue;
 		log_debug("%s: %llu seen, %llu delivered, %llu lost in the kernel", kind_names[i],
 			  (unsigned long long)s.seen[i], (unsigned long long)stream->delivered[i],
 			  (unsigned long long)s.lost[i]);
@@ -477,10 +516,70 @@ static int exit_status(const struct nsmon *nsmon, int err)
 	return 128 + stop_signal;
 }
 
+static void read_cgroups(struct nsmon *nsmon)
+{
+	const struct hierarchy *hierarchy = &nsmon->kernel.hierarchy;
+	int err = cgroups_look(nsmon->cgroups, hierarchy, stream_now_ns(&nsmon->stream));
+
+	nsmon->cgroups_walked_ns = stream_now_ns(&nsmon->stream);
+	nsmon->cgroups_due_ns = cgroups_resolve(nsmon->cgroups, nsmon->cgroups_walked_ns);
+	if (err == -ENOENT && !hierarchy->path[0])
+		log_note("no hierarchy of cgroups is mounted here: of those that exist, path and "
+			 "container are not known");
+	else if (err)
+		log_note("cannot read %s: %s: of cgroups that exist, path and container are not "
+			 "known",
+			 hierarchy->path, strerror(-err));
+}
+
+/* A prefix that means two containers that run is a mistake; one that means none may be of a later one. */
+static bool is_one_container(const struct nsmon *nsmon)
+{
+	const struct container *meant[2];
+	size_t n = cgroups_meant(nsmon->cgroups, meant);
+
+	if (n < 2)
+		return true;
+	log_error("--container '%s': it means %zu containers, %.64s and %.64s among them; it takes "
+		  "as much of an id as only one has",
+		  nsmon->options.container, n, meant[0]->id, meant[1]->id);
+	return false;
+}
+
+static void on_verdict(void *context, uint64_t id, bool wanted)
+{
+	const struct nsmon *nsmon = context;
+
+	probe_admit_cgroup(nsmon->probe, id, wanted);
+}
+
+static int open_stream(struct nsmon *nsmon, const struct formatter *formatter)
+{
+	int err;
+
+	nsmon->cgroup_filter = (struct cgroup_filter){
+		.path = hierarchy_strip(&nsmon->kernel.hierarchy, nsmon->options.cgroup),
+		.container = nsmon->options.container,
+	};
+	nsmon->cgroups = cgroups_new(&nsmon->cgroup_filter, "", on_verdict, nsmon);
+	if (!nsmon->cgroups)
+		return -ENOMEM;
+	err = stream_init(&nsmon->stream, formatter, &nsmon->run, nsmon->output, nsmon->cgroups,
+			  &stop_signal, probe_boot_offset_ns(nsmon->probe));
+	if (!err)
+		state_set_host(nsmon->stream.state, probe_host(nsmon->probe));
+	return err;
+}
+
 static int trace_events(struct nsmon *nsmon)
 {
-	int err = stream_start(&nsmon->stream);
+	int err;
 
+	/* Before the picture, whose rows have cgroups; after attaching, so that none falls between. */
+	read_cgroups(nsmon);
+	if (nsmon->options.container && !is_one_container(nsmon))
+		return PREFLIGHT_WRONG_USAGE;
+	err = stream_start(&nsmon->stream);
 	if (!err)
 		err = snapshot_first(&nsmon->snapshot, nsmon->probe, &nsmon->stream, &stop_signal,
 				     nsmon->options.snapshot && !is_following(nsmon));
@@ -546,14 +645,14 @@ static int run_trace(struct nsmon *nsmon)
 	log_debug("start: version=%s backend=%s kernel=%s arch=%s host=%s", NSMON_VERSION,
 		  nsmon->run.backend, nsmon->kernel.uname.release, nsmon->kernel.uname.machine,
 		  nsmon->kernel.uname.nodename);
-	err = stream_init(&nsmon->stream, formatters[nsmon->options.output], &nsmon->run,
-			  nsmon->output, &stop_signal, probe_boot_offset_ns(nsmon->probe));
+	err = open_stream(nsmon, formatters[nsmon->options.output]);
 	if (err) {
 		log_error("cannot begin: %s", strerror(-err));
 		goto out;
 	}
 	status = trace_events(nsmon);
 	stream_free(&nsmon->stream);
+	cgroups_free(nsmon->cgroups);
 	close(nsmon->epoll_fd);
 out:
 	probe_close(nsmon->probe);

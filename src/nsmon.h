@@ -13,7 +13,7 @@
 #endif
 
 /* Grows when a struct below changes its meaning. */
-#define NSMON_LAYOUT 2
+#define NSMON_LAYOUT 3
 
 /* TASK_COMM_LEN of the kernel. */
 #define NSMON_COMM_LEN 16
@@ -31,10 +31,12 @@ enum nsmon_kind {
 	NSMON_NS = 4, /* namespaces changed, or an attempt failed */
 	NSMON_LOST = 5,
 	NSMON_PROC = 6, /* a task that the iterator met; never in the ring buffer */
+	NSMON_CGROUP = 7, /* a task was moved to another cgroup */
+	NSMON_CGROUP_TREE = 8, /* a cgroup was made, renamed or removed; no record of output */
 };
 
 /* Array size for "one counter of each kind"; index is enum nsmon_kind. */
-#define NSMON_KINDS 7
+#define NSMON_KINDS 9
 
 /* The order of the records of one change; as in /proc/PID/ns. */
 enum nsmon_ns_type {
@@ -89,7 +91,7 @@ struct nsmon_header {
 struct nsmon_task {
 	__u64 start_ns; /* start of the process, since boot */
 	__u64 thread_start_ns; /* of the task itself */
-	__u64 cgroup_id; /* of the cgroup v2 hierarchy */
+	__u64 cgroup_id; /* in the hierarchy that container managers use */
 	__u32 pid;
 	__u32 tid;
 	__u32 ppid;
@@ -168,7 +170,10 @@ enum nsmon_proc_flag {
 	NSMON_PROC_KERNEL = 16, /* a kernel thread: it has no arguments */
 };
 
-/* header.time is from before anything was read, header.seq and .cpu are 0. */
+/*
+ * NSMON_PROC: header.time is from before anything was read, header.seq and .cpu
+ * are 0. NSMON_CGROUP: the same, of the task that was moved.
+ */
 struct nsmon_proc {
 	struct nsmon_header header;
 	struct nsmon_task task;
@@ -176,6 +181,40 @@ struct nsmon_proc {
 	__u64 exec_id; /* as nsmon_exec.exec_id; 0: it has not execed since its fork */
 	__u32 flags; /* enum nsmon_proc_flag */
 	__u32 zero;
+};
+
+/* Of the hierarchy of cgroups that is looked at, in the order in which one is taken. */
+enum nsmon_controller {
+	NSMON_CONTROLLER_NONE = 0, /* cgroup v2 */
+	NSMON_CONTROLLER_MEMORY = 1,
+	NSMON_CONTROLLER_PIDS = 2,
+	NSMON_CONTROLLER_CPU = 3,
+	NSMON_CONTROLLER_DEVICES = 4,
+	NSMON_CONTROLLER_FREEZER = 5,
+	NSMON_CONTROLLER_IO = 6,
+};
+
+enum nsmon_cgroup_op {
+	NSMON_CGROUP_MADE = 1,
+	NSMON_CGROUP_RENAMED = 2,
+	NSMON_CGROUP_REMOVED = 3,
+};
+
+/* NAME_MAX and a NUL. */
+#define NSMON_CGROUP_NAME_LEN 256
+
+/* Of the end of the arguments of who made a cgroup: a container's name is the last one. */
+#define NSMON_MAKER_ARGS_LEN 256
+
+struct nsmon_cgroup {
+	struct nsmon_header header;
+	__u64 id;
+	__u64 parent_id; /* 0: the root has none */
+	__u32 op; /* enum nsmon_cgroup_op */
+	__u32 maker_args_len;
+	char name[NSMON_CGROUP_NAME_LEN]; /* ended by a NUL */
+	char maker[NSMON_COMM_LEN]; /* the task that did it */
+	char maker_args[NSMON_MAKER_ARGS_LEN]; /* each ended by a NUL, but for the last */
 };
 
 /* Totals since the start, so that a lost or doubled one does no harm. */
@@ -189,6 +228,12 @@ struct nsmon_counters {
 	__u64 records; /* numbered, delivered or not */
 	__u64 seen[NSMON_KINDS]; /* records of output, by enum nsmon_kind */
 	__u64 lost[NSMON_KINDS];
+};
+
+/* Value of a cgroup whose tasks pass the filter. */
+enum nsmon_cgroup_verdict {
+	NSMON_CGROUP_WANTED = 1,
+	NSMON_CGROUP_UNDECIDED = 2, /* new: user space decides of each record */
 };
 
 /* Value of a followed process that existed before: nobody knows how many tasks it has. */

@@ -11,6 +11,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "container.h"
 #include "version.h"
 
 /* include/linux/threads.h: PID_MAX_LIMIT of a 64-bit kernel. */
@@ -43,6 +44,9 @@ enum {
 	OPT_BUFFER = 0x100,
 	OPT_BACKEND,
 	OPT_BTF,
+	OPT_CGROUP,
+	OPT_CONTAINER,
+	OPT_CONTAINERS,
 	OPT_FAILED,
 	OPT_NO_SNAPSHOT,
 	OPT_SCHEMA,
@@ -52,7 +56,7 @@ enum {
 
 static const struct argp_option argp_options[] = {
 	{ "output", 'o', "FORMAT", 0, "Format of the records: text (default) or json", 0 },
-	{ "events", 'e', "LIST", 0, "Only these events, of fork,exec,exit,ns", 0 },
+	{ "events", 'e', "LIST", 0, "Only these events, of fork,exec,exit,ns,cgroup", 0 },
 	{ "types", 'n', "LIST", 0,
 	  "Only these namespace types, of mnt,uts,ipc,net,pid,pid_for_children,user,cgroup,time,"
 	  "time_for_children",
@@ -60,6 +64,9 @@ static const struct argp_option argp_options[] = {
 	{ "reasons", 'r', "LIST", 0,
 	  "Only these reasons of namespace changes, of clone,unshare,setns,exec,fork,kernel", 0 },
 	{ "pid", 'p', "PID", 0, "Only PID and its descendants from now on; may be given again", 0 },
+	{ "cgroup", OPT_CGROUP, "PATH", 0, "Only tasks in this cgroup or below it", 0 },
+	{ "container", OPT_CONTAINER, "ID", 0,
+	  "Only this container; the beginning of its id or its name will do", 0 },
 	{ "threads", 'T', NULL, 0, "Also fork and exit of threads", 0 },
 	{ "snapshot", 's', NULL, 0,
 	  "Begin with one proc record for each existing task; default with json", 0 },
@@ -70,6 +77,7 @@ static const struct argp_option argp_options[] = {
 	{ "write", 'w', "FILE", 0, "Append to FILE; reopened on SIGHUP", 0 },
 	{ "user", OPT_USER, "NAME", 0, "Run COMMAND as this user", 0 },
 	{ "tree", OPT_TREE, NULL, 0, "list: the processes, by parents and children", 0 },
+	{ "containers", OPT_CONTAINERS, NULL, 0, "list: the containers", 0 },
 	{ "schema", OPT_SCHEMA, NULL, 0, "Print the JSON Schema of the records", 0 },
 	{ "buffer", OPT_BUFFER, "SIZE", 0,
 	  "Size of the kernel ring buffer (64K, 8M, ...: a power of two pages)", 0 },
@@ -219,7 +227,8 @@ static void parse_argument(struct argp_state *state, struct options *o, const ch
 /* Is it one that a trace alone takes? */
 static bool is_only_for_trace(int key)
 {
-	static const int others[] = { 'o', 'n', 'q', 'v', OPT_TREE, OPT_SCHEMA, OPT_BTF };
+	static const int others[] = { 'o',	  'n',	  'q', 'v', OPT_TREE, OPT_CONTAINERS,
+				      OPT_SCHEMA, OPT_BTF };
 
 	for (size_t i = 0; i < sizeof(others) / sizeof(*others); i++)
 		if (key == others[i])
@@ -246,8 +255,8 @@ static error_t parse_option(int key, char *arg, struct argp_state *state)
 						       OUTPUT_FORMATS, "text or json");
 		break;
 	case 'e':
-		parse_list(state, "--events", arg, kind_names, NSMON_LOST, "fork,exec,exit,ns",
-			   &o->events);
+		parse_list(state, "--events", arg, event_names, NSMON_KINDS,
+			   "fork,exec,exit,ns,cgroup", &o->events);
 		break;
 	case 'n':
 		parse_list(state, "--types", arg, ns_type_names, NSMON_NS_TYPES,
@@ -291,6 +300,25 @@ static error_t parse_option(int key, char *arg, struct argp_state *state)
 		break;
 	case OPT_TREE:
 		o->tree = true;
+		break;
+	case OPT_CONTAINERS:
+		o->containers = true;
+		break;
+	case OPT_CGROUP:
+		if (arg[0] != '/')
+			argp_error(state,
+				   "--cgroup '%s': it takes the path of a cgroup, which begins "
+				   "with '/', as in /proc/PID/cgroup",
+				   arg);
+		o->cgroup = arg;
+		break;
+	case OPT_CONTAINER:
+		if (!*arg || strlen(arg) > CONTAINER_ID_MAX)
+			argp_error(state,
+				   "--container '%s': it takes the id of a container, its "
+				   "beginning, or its name",
+				   arg);
+		o->container = arg;
 		break;
 	case OPT_SCHEMA:
 		o->mode = MODE_SCHEMA;
@@ -337,6 +365,8 @@ static error_t parse_option(int key, char *arg, struct argp_state *state)
 			argp_error(state, "--write '%s': check does not take it", o->write_path);
 		if (o->tree && o->mode != MODE_LIST)
 			argp_error(state, "--tree: it is an option of list");
+		if (o->containers && (o->mode != MODE_LIST || o->tree))
+			argp_error(state, "--containers: it is an option of list, without --tree");
 		if (o->user && !o->command)
 			argp_error(state, "--user '%s': it needs a COMMAND to run, after '--'",
 				   o->user);
@@ -352,7 +382,7 @@ void options_parse(struct options *options, int argc, char **argv)
 	const struct argp argp = { argp_options, parse_option, args_doc, doc, NULL, NULL, NULL };
 
 	*options = (struct options){
-		.events = 1U << NSMON_FORK | 1U << NSMON_EXEC | 1U << NSMON_EXIT | 1U << NSMON_NS,
+		.events = EVENTS_ALL,
 		.types = NSMON_NS_ALL,
 		.reasons = REASONS_ALL,
 	};

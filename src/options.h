@@ -32,6 +32,11 @@ extern const char *const output_format_names[OUTPUT_FORMATS];
 /* Bit per enum nsmon_reason, from 1. */
 #define REASONS_ALL ((1U << NSMON_REASONS) - 2)
 
+/* Bit per enum nsmon_kind. */
+#define EVENTS_ALL                                                                                 \
+	(1U << NSMON_FORK | 1U << NSMON_EXEC | 1U << NSMON_EXIT | 1U << NSMON_NS |                 \
+	 1U << NSMON_CGROUP)
+
 struct options {
 	enum mode mode;
 	enum output_format output;
@@ -48,6 +53,9 @@ struct options {
 	bool snapshot_given;
 	bool tree;
 	const char *only_trace; /* the first option that only a trace takes; NULL: none was given */
+	const char *cgroup; /* NULL: all */
+	const char *container; /* the beginning of its id, or its name; NULL: all */
+	bool containers;
 	const char *write_path; /* NULL: standard output */
 	size_t buffer; /* bytes; 0: by the number of CPUs */
 	const char *btf; /* NULL: the running kernel's */

@@ -34,6 +34,9 @@
 /* Runs that are under way at one moment; a leftover gives way to a newer one. */
 #define RUNS_MAX 8192
 
+/* Cgroups that pass a filter at one moment; each costs 64 bytes of kernel memory. */
+#define CGROUPS_MAX 65536
+
 #define MIB ((size_t)1 << 20)
 
 #define NS_PER_S 1000000000LL
@@ -144,18 +147,23 @@ static void configure(struct nsmon_bpf *skel, const struct options *options,
 	rodata->kernel_has.ns_present = kernel->ns_present;
 	rodata->kernel_has.ns_id = kernel->ids == KERNEL_IDS_ALL;
 	rodata->kernel_has.mnt_ns_id = kernel->ids != KERNEL_IDS_NONE;
+	rodata->kernel_has.cgroup_controller = kernel->hierarchy.controller;
+	rodata->kernel_has.cgroup_hierarchy = kernel->hierarchy.id;
 	rodata->filter.events = options->events;
 	rodata->filter.types = options->types;
 	rodata->filter.reasons = options->reasons;
 	rodata->filter.threads = options->threads;
 	rodata->filter.failed = options->failed;
 	rodata->filter.follow = follow;
+	rodata->filter.cgroups = options->cgroup || options->container;
 	rodata->filter.self = options->command ? (__u32)getpid() : 0;
 	rodata->wakeup_bytes = buffer / 4 < WAKEUP_BYTES_MAX ? buffer / 4 : WAKEUP_BYTES_MAX;
 	rodata->shared_bytes = buffer - buffer / CHANGES_SHARE;
 	bpf_map__set_max_entries(skel->maps.events, (__u32)buffer);
 	if (follow)
 		bpf_map__set_max_entries(skel->maps.followed, followed_max());
+	if (rodata->filter.cgroups)
+		bpf_map__set_max_entries(skel->maps.wanted_cgroups, CGROUPS_MAX);
 }
 
 /* In the order of the copies, since the kernel calls them in the order of attaching. */
@@ -187,6 +195,11 @@ static size_t list_hooks(struct hook hooks[LINKS_MAX], enum backend backend,
 	bool follow = options->command || options->pid_count;
 	bool failed = ns && options->failed;
 	const struct hook common[] = {
+		/* Before any task is told to be in a cgroup, user space knows its name. */
+		{ PROGRAM(on_cgroup_made), NULL, false, false, true },
+		{ PROGRAM(on_cgroup_renamed), NULL, false, false, true },
+		{ PROGRAM(on_cgroup_removed), NULL, false, false, true },
+		{ PROGRAM(on_cgroup_attach), NULL, false, false, wants(options, NSMON_CGROUP) },
 		{ PROGRAMS(on_exit), NULL, false, false,
 		  wants(options, NSMON_EXIT) || ns || follow },
 		{ PROGRAMS(on_exec), NULL, false, false, wants(options, NSMON_EXEC) || ns },
@@ -640,6 +653,22 @@ int64_t probe_boot_offset_ns(const struct probe *probe)
 	return probe->boot_offset_ns;
 }
 
+const struct nsmon_ns_set *probe_host(const struct probe *probe)
+{
+	return &probe->skel->bss->view_host;
+}
+
+void probe_admit_cgroup(struct probe *probe, uint64_t id, bool admit)
+{
+	int fd = bpf_map__fd(probe->skel->maps.wanted_cgroups);
+	const __u8 wanted = NSMON_CGROUP_WANTED;
+
+	if (!admit)
+		bpf_map_delete_elem(fd, &id);
+	else if (bpf_map_update_elem(fd, &id, &wanted, BPF_ANY))
+		log_error("too many cgroups to follow them all: %s", strerror(errno));
+}
+
 int probe_fd(const struct probe *probe)
 {
 	return bpf_map__fd(probe->skel->maps.events);
@@ -714,6 +743,8 @@ static enum nsmon_kind kind_of(const struct nsmon_bpf *skel, const struct bpf_pr
 		return NSMON_FORK;
 	if (program == skel->progs.on_exec)
 		return NSMON_EXEC;
+	if (program == skel->progs.on_cgroup_attach)
+		return NSMON_CGROUP;
 	return program == skel->progs.on_exit ? NSMON_EXIT : NSMON_NS;
 }
 

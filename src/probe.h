@@ -46,6 +46,12 @@ enum backend probe_backend(const struct probe *probe);
  */
 int64_t probe_boot_offset_ns(const struct probe *probe);
 
+/* The namespaces of process 1 as it is numbered here; 0 where they are not known. */
+const struct nsmon_ns_set *probe_host(const struct probe *probe);
+
+/* Does a filter by cgroup let the tasks of this one pass? */
+void probe_admit_cgroup(struct probe *probe, uint64_t id, bool admit);
+
 /* Becomes readable when the kernel wakes the reader; the probe's own. */
 int probe_fd(const struct probe *probe);
 

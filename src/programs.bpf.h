@@ -16,6 +16,7 @@ SEC("?raw_tp")
 int read_view(void *ctx)
 {
 	read_own_view(current_task());
+	read_host(current_task());
 	return 0;
 }
 

@@ -100,7 +100,8 @@ int snapshot(struct bpf_iter__task *ctx)
 	if (!task || BPF_CORE_READ(task, exit_state) == EXIT_DEAD)
 		return 0;
 	pid = task_tgid(task);
-	if (!pid || !(is_followed(pid) || pid == filter.self) || !has_row(task))
+	if (!pid || !(is_followed(pid) || pid == filter.self) || !has_row(task) ||
+	    !is_in_cgroup(task))
 		return 0;
 	r.header.time = bpf_ktime_get_boot_ns();
 	if (!(BPF_CORE_READ(task, flags) & PF_FORKNOEXEC))

@@ -61,7 +61,7 @@ static int drain(struct snapshot *snapshot)
 	return 0;
 }
 
-typedef int (*row_fn)(struct stream *stream, const struct event *proc);
+typedef int (*row_fn)(struct stream *stream, struct event *proc);
 
 static int hand_over(struct snapshot *snapshot, const char *data, size_t len, row_fn row)
 {

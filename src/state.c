@@ -26,6 +26,7 @@ typedef uint32_t generation_t;
 /* A set of namespaces; tasks of one container share it. */
 struct set {
 	struct nsmon_ns_set ns;
+	uint64_t owner; /* number of the container whose programs run in it; 0: nobody's */
 	size_t users;
 	struct set *next_free;
 	bool lacks_memory;
@@ -40,6 +41,7 @@ enum row_kind {
 
 struct row_data {
 	struct nsmon_task task; /* as last told or read; its tid is the key */
+	uint64_t told_cgroup_id; /* where a reader was told that it is */
 	struct set *set; /* NULL: nobody was told */
 	uint64_t exec_id; /* of the last exec that was told */
 	uint64_t exec_seen; /* by the last picture, and not told */
@@ -76,7 +78,9 @@ struct block {
 struct state {
 	const struct options *options;
 	state_tell_fn tell;
+	state_owner_fn owner;
 	void *context;
+	struct nsmon_ns_set host;
 	struct row *rows;
 	struct set *sets;
 	struct row *free_rows;
@@ -357,9 +361,45 @@ static void set_told(struct state *state, struct row *row, int64_t seq,
 	copy_types(state, row, to, 1U << type);
 }
 
+/*
+ * A container's namespaces are those in which a program runs that was started in
+ * its cgroup: before that, what sets the container up may be in the host's.
+ */
+static void claim(struct state *state, const struct row *row)
+{
+	uint64_t owner =
+		row && row->data.set ? state->owner(state->context, row->data.task.cgroup_id) : 0;
+
+	if (owner && (!row->data.set->owner || owner < row->data.set->owner))
+		row->data.set->owner = owner;
+}
+
+/* Whose namespace was entered: the host's, or of the containers that share it the first one's. */
+static uint64_t find_target(const struct state *state, const struct event *event, int type)
+{
+	const struct nsmon_ns_set *now = &event->change->now;
+	const struct set *set, *next;
+	uint64_t owner = 0;
+
+	if (state->host.inum[type] && !differ(&state->host, now, type))
+		return TARGET_HOST;
+	HASH_ITER(hh, state->sets, set, next)
+	{
+		if (set->owner && (!owner || set->owner < owner) && !differ(&set->ns, now, type))
+			owner = set->owner;
+	}
+	return owner == state->owner(state->context, event->task->cgroup_id) ? 0 : owner;
+}
+
 static int64_t tell_type(struct state *state, const struct event *event, int type)
 {
-	return state->tell(state->context, event, type);
+	struct event aimed;
+
+	if (event->recovered || event->change->reason[type] != NSMON_REASON_SETNS)
+		return state->tell(state->context, event, type);
+	aimed = *event;
+	aimed.target.owner = find_target(state, event, type);
+	return state->tell(state->context, &aimed, type);
 }
 
 /* A type that is not what it was told to be, from one set to the other. */
@@ -452,6 +492,7 @@ static int introduce(struct state *state, const struct event *event, const struc
 	};
 	struct row_data data = {
 		.task = *task,
+		.told_cgroup_id = task->cgroup_id,
 		.read_ns = event->time,
 		.generation = state->generation,
 	};
@@ -510,6 +551,14 @@ static bool is_taken_over(const struct row *row, uint64_t time)
 	       time > row->data.event_ns + CLOCK_MARGIN_NS;
 }
 
+/* The namespaces that a task was in before an event of it, where that tells them. */
+static const struct nsmon_ns_set *namespaces_before(const struct event *event)
+{
+	if (event->kind == NSMON_CGROUP && !(event->proc.flags & NSMON_PROC_PARTIAL))
+		return event->proc.ns;
+	return event->change ? &event->change->old : NULL;
+}
+
 /*
  * The row of an event's task, with which the event is to be told: *row, which is
  * NULL where none is kept. Returns 1 to tell it, 0 not to, or a negative errno.
@@ -547,8 +596,7 @@ static int find_told(struct state *state, const struct event *event, struct row 
 		if (is_before_picture(state, event))
 			return state->silent;
 		if (state->tracks) {
-			err = introduce(state, event, event->change ? &event->change->old : NULL,
-					&found);
+			err = introduce(state, event, namespaces_before(event), &found);
 			if (err)
 				return err;
 		}
@@ -620,7 +668,11 @@ static int handle_fork(struct state *state, const struct event *event)
 {
 	const bool with_row = state->tracks && event->fork.told && has_row(state, event->task);
 	struct row *row = has_row(state, event->task) ? find(state, event->task->tid) : NULL;
-	struct row_data data = { .task = *event->task, .event_ns = event->time };
+	struct row_data data = {
+		.task = *event->task,
+		.told_cgroup_id = event->task->cgroup_id,
+		.event_ns = event->time,
+	};
 	struct nsmon_ns_change fitted;
 	struct event as_told;
 	struct row *creator;
@@ -840,6 +892,7 @@ static int handle_exec(struct state *state, const struct event *event)
 		return 0;
 	row->data.exec_id = event->exec.exec_id;
 	touch(row, event);
+	claim(state, row);
 	/* Its main thread had ended before it was seen. */
 	if (is_partial(row) && can_compare(state))
 		state->doubt = true;
@@ -849,6 +902,41 @@ static int handle_exec(struct state *state, const struct event *event)
 		    row->data.set->ns.inum[NSMON_NS_TIME_FOR_CHILDREN])
 		state->doubt = true;
 	return 0;
+}
+
+/* A move to where the task is told to be already is none. */
+static int64_t tell_move(struct state *state, const struct event *event, struct row *row)
+{
+	struct event moved = *event;
+	int64_t seq;
+
+	if (row && row->data.told_cgroup_id == event->task->cgroup_id)
+		return 0;
+	moved.kind = NSMON_CGROUP;
+	moved.old_cgroup_id = row ? row->data.told_cgroup_id : 0;
+	seq = state->tell(state->context, &moved, STATE_EVENT);
+	if (seq > 0 && row) {
+		remember(state, seq, row->data.task.tid, row);
+		row->data.told_cgroup_id = event->task->cgroup_id;
+	}
+	return seq;
+}
+
+static int handle_cgroup(struct state *state, const struct event *event)
+{
+	struct row *row;
+	int64_t seq;
+	int told;
+
+	if (!has_row(state, event->task))
+		return 0;
+	told = find_told(state, event, &row);
+	if (told <= 0 || (row && is_in_picture(row, event)))
+		return told < 0 ? told : 0;
+	seq = tell_move(state, event, row);
+	if (row)
+		touch(row, event);
+	return seq < 0 ? (int)seq : 0;
 }
 
 static int handle_exit(struct state *state, const struct event *event)
@@ -899,11 +987,27 @@ int state_event(struct state *state, const struct event *event)
 		return handle_exit(state, event);
 	case NSMON_NS:
 		return handle_ns(state, event);
+	case NSMON_CGROUP:
+		return handle_cgroup(state, event);
 	case NSMON_LOST:
 	case NSMON_PROC:
+	case NSMON_CGROUP_TREE:
 		break;
 	}
 	return 0;
+}
+
+void state_set_host(struct state *state, const struct nsmon_ns_set *host)
+{
+	state->host = *host;
+}
+
+void state_forget(struct state *state, uint32_t tid)
+{
+	struct row *row = find(state, tid);
+
+	if (row)
+		drop(state, row);
 }
 
 /* ---- the first picture ---- */
@@ -912,6 +1016,7 @@ int state_seed(struct state *state, const struct event *proc, bool tell)
 {
 	struct row_data data = {
 		.task = *proc->task,
+		.told_cgroup_id = proc->task->cgroup_id,
 		.exec_id = proc->proc.exec_id,
 		.read_ns = proc->time,
 		.seeded = true,
@@ -938,7 +1043,7 @@ int state_seed(struct state *state, const struct event *proc, bool tell)
 		drop(state, row);
 	if (seq)
 		remember(state, seq, proc->task->tid, NULL);
-	add(state, &data);
+	claim(state, add(state, &data));
 	release(state, data.set);
 	return 0;
 }
@@ -1022,6 +1127,18 @@ static int compare_program(struct state *state, struct row *row, const struct ev
 	return 0;
 }
 
+static int compare_cgroup(struct state *state, struct row *row, const struct event *proc)
+{
+	struct event found = *proc;
+	int64_t seq;
+
+	if (!wants(state, NSMON_CGROUP))
+		return 0;
+	found.recovered = true;
+	seq = tell_move(state, &found, row);
+	return seq < 0 ? (int)seq : 0;
+}
+
 int state_pass_task(struct state *state, const struct event *proc)
 {
 	const uint32_t flags = proc->proc.flags;
@@ -1076,8 +1193,11 @@ int state_pass_task(struct state *state, const struct event *proc)
 	err = compare_namespaces(state, row, proc);
 	if (!err)
 		err = compare_program(state, row, proc);
+	if (!err)
+		err = compare_cgroup(state, row, proc);
 	row->data.task = *proc->task;
 	row->data.read_ns = proc->time;
+	claim(state, row);
 	return err;
 }
 
@@ -1148,7 +1268,8 @@ size_t state_tasks(const struct state *state)
 
 /* ---- */
 
-struct state *state_new(const struct options *options, state_tell_fn tell, void *context)
+struct state *state_new(const struct options *options, state_tell_fn tell, state_owner_fn owner,
+			void *context)
 {
 	struct state *state = calloc(1, sizeof(*state));
 
@@ -1156,6 +1277,7 @@ struct state *state_new(const struct options *options, state_tell_fn tell, void 
 		return NULL;
 	state->options = options;
 	state->tell = tell;
+	state->owner = owner;
 	state->context = context;
 	state->tracks = wants(state, NSMON_FORK) && wants(state, NSMON_EXIT);
 	state->fits = state->tracks && options->reasons == REASONS_ALL;

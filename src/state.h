@@ -27,14 +27,21 @@ struct state;
  */
 typedef int64_t (*state_tell_fn)(void *context, const struct event *event, int type);
 
+/* The number of the container whose processes are in this cgroup; 0: none. */
+typedef uint64_t (*state_owner_fn)(void *context, uint64_t cgroup_id);
+
 /* The caller frees it with state_free(). NULL: no memory. Borrows the options. */
-struct state *state_new(const struct options *options, state_tell_fn tell, void *context);
+struct state *state_new(const struct options *options, state_tell_fn tell, state_owner_fn owner,
+			void *context);
 
 void state_free(struct state *state);
 
 /*
  * The functions below return 0, or the negative errno of the writing function.
  */
+
+/* The namespaces of process 1, which are the host's. Those that are not known are 0. */
+void state_set_host(struct state *state, const struct nsmon_ns_set *host);
 
 /* One event of the kernel, in the order of the ring buffer. */
 int state_event(struct state *state, const struct event *event);
@@ -69,6 +76,9 @@ bool state_can_repair(const struct state *state);
 
 /* And does it show all that is asked for? Not namespaces of which only some changes are told. */
 bool state_can_find_all(const struct state *state);
+
+/* Nothing more will be told of this task. */
+void state_forget(struct state *state, uint32_t tid);
 
 /* Is this task in the table? */
 bool state_has(const struct state *state, uint32_t tid);

@@ -30,8 +30,18 @@ uint64_t stream_now_ns(const struct stream *stream)
 
 static int64_t tell(void *context, const struct event *event, int type);
 
+/* The container whose processes are in this cgroup, for the table. */
+static uint64_t owner_of(void *context, uint64_t cgroup_id)
+{
+	const struct stream *stream = context;
+	const struct cgroup *cgroup = cgroups_find(stream->cgroups, cgroup_id);
+
+	return cgroup && cgroup->container ? cgroup->container->number : 0;
+}
+
 int stream_init(struct stream *stream, const struct formatter *formatter, const struct run *run,
-		struct output *output, const volatile sig_atomic_t *stop, int64_t boot_offset_ns)
+		struct output *output, struct cgroups *cgroups, const volatile sig_atomic_t *stop,
+		int64_t boot_offset_ns)
 {
 	memset(stream, 0, sizeof(*stream));
 	stream->formatter = formatter;
@@ -41,7 +51,8 @@ int stream_init(struct stream *stream, const struct formatter *formatter, const 
 	stream->boot_offset_ns = boot_offset_ns;
 	stream->retry = true;
 	stream->undo_to = UNDO_NOTHING;
-	stream->state = state_new(run->options, tell, stream);
+	stream->cgroups = cgroups;
+	stream->state = state_new(run->options, tell, owner_of, stream);
 	if (!stream->state)
 		return -ENOMEM;
 	procfs_open(&stream->procfs, boot_offset_ns);
@@ -82,7 +93,9 @@ static void take_dropped(struct stream *stream)
 		stream->undo_to = stream->seq;
 	stream->repair_due = true;
 	stream->totals.written[NSMON_PROC] -= dropped[NSMON_PROC];
-	for (int i = NSMON_FORK; i <= NSMON_NS; i++) {
+	for (int i = 0; i < NSMON_KINDS; i++) {
+		if (!is_counted(i))
+			continue;
 		stream->totals.written[i] -= dropped[i];
 		stream->totals.lost += dropped[i];
 		stream->untold[i] += dropped[i];
@@ -128,7 +141,7 @@ static bool can_write(const struct stream *stream)
 static void count_unwritten(struct stream *stream, enum nsmon_kind kind)
 {
 	stream->repair_due = true;
-	if (kind < NSMON_FORK || kind > NSMON_NS)
+	if (!is_counted((int)kind))
 		return;
 	stream->totals.lost++;
 	stream->untold[kind]++;
@@ -234,12 +247,32 @@ static void describe(struct stream *stream, struct event *event)
 	}
 }
 
+/* Does it refer to what only the table of cgroups knows? */
+static bool is_to_be_resolved(const struct event *event)
+{
+	return !event->cgroup || event->target.owner || event->old_cgroup_id;
+}
+
+static void resolve(struct stream *stream, struct event *event)
+{
+	event->cgroup = cgroups_find(stream->cgroups, event->task->cgroup_id);
+	if (event->target.owner && event->target.owner != TARGET_HOST)
+		event->target.container = cgroups_container(stream->cgroups, event->target.owner);
+	if (event->old_cgroup_id)
+		event->old_cgroup = cgroups_find(stream->cgroups, event->old_cgroup_id);
+}
+
 static void format(struct stream *stream, struct line *line, const struct event *event, int type)
 {
 	const struct formatter *formatter = stream->formatter;
 	const struct stamp stamp = next_stamp(stream, event->time);
-	struct event described;
+	struct event described, resolved;
 
+	if (is_to_be_resolved(event)) {
+		resolved = *event;
+		resolve(stream, &resolved);
+		event = &resolved;
+	}
 	if (type != STATE_EVENT) {
 		formatter->ns(line, stream->run, &stamp, event, (enum nsmon_ns_type)type);
 	} else if (event->failed) {
@@ -294,8 +327,12 @@ static int end_telling(struct stream *stream, int err)
 
 int stream_kernel_lost(struct stream *stream, const uint64_t lost[NSMON_KINDS])
 {
-	for (int i = NSMON_FORK; i <= NSMON_NS; i++) {
-		if (lost[i] <= stream->kernel_lost[i])
+	if (lost[NSMON_CGROUP_TREE] > stream->kernel_lost[NSMON_CGROUP_TREE]) {
+		stream->kernel_lost[NSMON_CGROUP_TREE] = lost[NSMON_CGROUP_TREE];
+		stream->cgroups_doubt = true;
+	}
+	for (int i = 0; i < NSMON_KINDS; i++) {
+		if (!is_counted(i) || lost[i] <= stream->kernel_lost[i])
 			continue;
 		stream->untold[i] += lost[i] - stream->kernel_lost[i];
 		stream->totals.lost += lost[i] - stream->kernel_lost[i];
@@ -311,14 +348,41 @@ static bool is_line_of_its_own(const struct event *event)
 		return event->fork.told;
 	case NSMON_EXEC:
 	case NSMON_EXIT:
+	case NSMON_CGROUP:
 		return true;
 	case NSMON_NS:
 		return event->failed;
 	case NSMON_LOST:
 	case NSMON_PROC:
+	case NSMON_CGROUP_TREE:
 		break;
 	}
 	return false;
+}
+
+/* The filter by cgroup: the kernel lets pass what it does not know yet. */
+static bool is_wanted(const struct stream *stream, const struct event *event)
+{
+	const struct options *options = stream->run->options;
+
+	if (!options->cgroup && !options->container)
+		return true;
+	return event->cgroup && event->cgroup->wanted;
+}
+
+/* A task that leaves the cgroups of the filter is told to, and forgotten. */
+static int move_task(struct stream *stream, const struct event *event)
+{
+	bool wanted = is_wanted(stream, event);
+	int err;
+
+	if (!wanted && !state_has(stream->state, event->task->tid))
+		return 0;
+	begin_telling(stream);
+	err = end_telling(stream, state_event(stream->state, event));
+	if (!wanted)
+		state_forget(stream->state, event->task->tid);
+	return err;
 }
 
 int stream_record(struct stream *stream, const void *data, size_t size)
@@ -336,11 +400,21 @@ int stream_record(struct stream *stream, const void *data, size_t size)
 		memcpy(lost, event.lost->lost, sizeof(lost));
 		return stream_kernel_lost(stream, lost);
 	}
+	if (event.kind == NSMON_CGROUP_TREE) {
+		cgroups_event(stream->cgroups, event.tree, stream_now_ns(stream));
+		stream->cgroups_changed = true;
+		return 0;
+	}
+	event.cgroup = cgroups_find(stream->cgroups, event.task->cgroup_id);
 	/* What the kernel counted; what the table makes of it may be more or less. */
 	if (is_line_of_its_own(&event))
 		stream->delivered[event.kind]++;
 	if (event.change)
 		stream->delivered[NSMON_NS] += (uint64_t)__builtin_popcount(event.change->changed);
+	if (event.kind == NSMON_CGROUP)
+		return move_task(stream, &event);
+	if (!is_wanted(stream, &event))
+		return 0;
 	begin_telling(stream);
 	return end_telling(stream, state_event(stream->state, &event));
 }
@@ -367,8 +441,17 @@ int stream_ready(struct stream *stream)
 	return stream_flush(stream);
 }
 
-int stream_seed(struct stream *stream, const struct event *proc)
+/* A row of a picture is not wanted where its task's cgroup is known not to be. */
+static bool is_row_wanted(struct stream *stream, struct event *proc)
 {
+	proc->cgroup = cgroups_find(stream->cgroups, proc->task->cgroup_id);
+	return is_wanted(stream, proc);
+}
+
+int stream_seed(struct stream *stream, struct event *proc)
+{
+	if (!is_row_wanted(stream, proc))
+		return 0;
 	begin_telling(stream);
 	return end_telling(stream, state_seed(stream->state, proc, stream->run->options->snapshot));
 }
@@ -382,8 +465,10 @@ int stream_seeded(struct stream *stream, uint64_t begin_ns)
 	return stream_ready(stream);
 }
 
-int stream_pass_task(struct stream *stream, const struct event *proc)
+int stream_pass_task(struct stream *stream, struct event *proc)
 {
+	if (!is_row_wanted(stream, proc))
+		return 0;
 	begin_telling(stream);
 	return end_telling(stream, state_pass_task(stream->state, proc));
 }

@@ -5,6 +5,7 @@
 
 #include <signal.h>
 
+#include "cgroup.h"
 #include "format.h"
 #include "output.h"
 #include "procfs.h"
@@ -16,6 +17,7 @@ struct stream {
 	struct output *output;
 	const volatile sig_atomic_t *stop; /* a signal asked to end */
 	struct state *state;
+	struct cgroups *cgroups;
 	struct procfs procfs;
 	struct totals totals;
 	uint64_t seq;
@@ -28,6 +30,8 @@ struct stream {
 	uint64_t told[NSMON_KINDS]; /* by the last lost record */
 	uint64_t undo_to; /* the last record of those that the table knows to be written */
 	bool telling; /* the table tells */
+	bool cgroups_changed; /* one was made */
+	bool cgroups_doubt; /* a record of the tree of cgroups was lost */
 	bool repair_due; /* a reader's table is not known to be right */
 	bool start_due; /* the start record is still to be written */
 	bool gave_up; /* the reader of the output does not read */
@@ -39,7 +43,8 @@ struct stream {
  * beyond the kernel's own. Returns 0, then to be freed with stream_free(), or -ENOMEM.
  */
 int stream_init(struct stream *stream, const struct formatter *formatter, const struct run *run,
-		struct output *output, const volatile sig_atomic_t *stop, int64_t boot_offset_ns);
+		struct output *output, struct cgroups *cgroups, const volatile sig_atomic_t *stop,
+		int64_t boot_offset_ns);
 
 /* Does nothing where it is freed already, or all zero. */
 void stream_free(struct stream *stream);
@@ -67,11 +72,11 @@ int stream_kernel_lost(struct stream *stream, const uint64_t lost[NSMON_KINDS]);
  * The first picture: a task of it, and its end, which began at begin_ns; the
  * ready record follows where the tasks were told.
  */
-int stream_seed(struct stream *stream, const struct event *proc);
+int stream_seed(struct stream *stream, struct event *proc);
 int stream_seeded(struct stream *stream, uint64_t begin_ns);
 
 /* A task of a later picture, and its end. */
-int stream_pass_task(struct stream *stream, const struct event *proc);
+int stream_pass_task(struct stream *stream, struct event *proc);
 int stream_end_pass(struct stream *stream);
 
 /* The ready record: all that was found out is told. */

@@ -65,11 +65,28 @@ static __always_inline __u32 task_vpid(struct task_struct *task)
 	return upid_at(pid, BPF_CORE_READ(pid, level)).nr;
 }
 
+/* Its cgroup in the hierarchy that container managers use: src/hierarchy.c chooses. */
+static __always_inline struct cgroup *task_cgroup(struct task_struct *task)
+{
+	struct css_set *set = BPF_CORE_READ(task, cgroups);
+	struct cgroup_subsys_state *css = NULL;
+
+	if (kernel_has.cgroup_controller == NSMON_CONTROLLER_NONE)
+		return BPF_CORE_READ(set, dfl_cgrp);
+	bpf_probe_read_kernel(&css, sizeof(css), &set->subsys[0] + compat_controller_index());
+	return BPF_CORE_READ(css, cgroup);
+}
+
+static __always_inline __u64 cgroup_id(struct cgroup *cgroup)
+{
+	return BPF_CORE_READ(cgroup, kn, id);
+}
+
 static __always_inline void read_task(struct nsmon_task *out, struct task_struct *task)
 {
 	out->start_ns = BPF_CORE_READ(task, group_leader, start_boottime);
 	out->thread_start_ns = BPF_CORE_READ(task, start_boottime);
-	out->cgroup_id = BPF_CORE_READ(task, cgroups, dfl_cgrp, kn, id);
+	out->cgroup_id = cgroup_id(task_cgroup(task));
 	out->pid = task_tgid(task);
 	out->tid = task_tid(task);
 	out->ppid = task_tgid(BPF_CORE_READ(task, real_parent));
@@ -144,6 +161,27 @@ static __always_inline void read_ns_set(struct nsmon_ns_set *set, struct task_st
 	READ_NS(set, NSMON_NS_CGROUP, cgroup);
 	READ_NS(set, NSMON_NS_TIME, time);
 	READ_NS(set, NSMON_NS_TIME_FOR_CHILDREN, time_for_children);
+}
+
+/* The namespaces of process 1 as nsmon numbers it: its own ancestor. All 0: not found. */
+struct nsmon_ns_set view_host;
+
+#define ANCESTORS_MAX 64
+
+static __always_inline void read_host(struct task_struct *task)
+{
+	struct nsmon_ns_set host = {};
+
+	for (int i = 0; i < ANCESTORS_MAX; i++) {
+		task = BPF_CORE_READ(task, group_leader);
+		if (task_tgid(task) == 1)
+			break;
+		task = BPF_CORE_READ(task, real_parent);
+	}
+	if (task_tgid(task) != 1)
+		return;
+	read_ns_set(&host, task, BPF_CORE_READ(task, nsproxy));
+	view_host = host;
 }
 
 /* 1 or 0 without a branch, since the verifier would walk both sides of each. */

@@ -3,6 +3,7 @@
  * Events -> the lines of the RFC: its fields first, in its order and with its
  * names; what nsmon adds comes after them.
  */
+#include "cgroup.h"
 #include "format.h"
 
 #include <string.h>
@@ -15,23 +16,28 @@ static void number(struct line *line, const char *name, uint64_t value)
 }
 
 /* A name that could be taken for more than one word gets quotes. */
-static void comm(struct line *line, const struct nsmon_task *task)
+static void name_field(struct line *line, const char *field, const char *name, size_t len)
 {
-	size_t len = strnlen(task->comm, sizeof(task->comm));
-	bool quote = !len || memchr(task->comm, ' ', len) || memchr(task->comm, '=', len);
+	bool quote = !len || memchr(name, ' ', len) || memchr(name, '=', len);
 
-	line_text(line, " comm=");
+	line_string(line, field);
 	if (quote)
 		line_text(line, "\"");
-	line_escaped(line, task->comm, len);
+	line_escaped(line, name, len);
 	if (quote)
 		line_text(line, "\"");
 }
 
-/* SGR colours: fork green, exec cyan, exit red, ns yellow, lost bold red, proc blue. */
+static void comm(struct line *line, const struct nsmon_task *task)
+{
+	name_field(line, " comm=", task->comm, strnlen(task->comm, sizeof(task->comm)));
+}
+
+/* SGR colours: fork green, exec cyan, exit red, ns yellow, lost bold red, proc blue, cgroup magenta. */
 static const char *const colours[NSMON_KINDS] = {
-	[NSMON_FORK] = "\033[32m", [NSMON_EXEC] = "\033[36m",	[NSMON_EXIT] = "\033[31m",
-	[NSMON_NS] = "\033[33m",   [NSMON_LOST] = "\033[1;31m", [NSMON_PROC] = "\033[34m",
+	[NSMON_FORK] = "\033[32m",   [NSMON_EXEC] = "\033[36m",	  [NSMON_EXIT] = "\033[31m",
+	[NSMON_NS] = "\033[33m",     [NSMON_LOST] = "\033[1;31m", [NSMON_PROC] = "\033[34m",
+	[NSMON_CGROUP] = "\033[35m",
 };
 
 static void begin(struct line *line, const struct run *run, const struct stamp *stamp,
@@ -130,8 +136,42 @@ static void text_proc(struct line *line, const struct event *event)
 		args_field(line, event->proc.args, event->proc.args_len, event->proc.truncated);
 }
 
+/* As docker ps(1) shows ids. */
+#define SHORT_ID 12
+
+static void text_move(struct line *line, const struct event *event)
+{
+	const struct cgroup *cgroup = event->cgroup, *old = event->old_cgroup;
+
+	ids(line, event->task);
+	comm(line, event->task);
+	if (old && old->path) {
+		line_text(line, " old_cgroup=\"");
+		line_escaped(line, old->path, old->path_len);
+		line_text(line, "\"");
+	}
+	if (cgroup && cgroup->path) {
+		line_text(line, " cgroup=\"");
+		line_escaped(line, cgroup->path, cgroup->path_len);
+		line_text(line, "\"");
+	}
+}
+
 static void end(struct line *line, const struct event *event)
 {
+	if (event->target.owner == TARGET_HOST) {
+		line_text(line, " target=host");
+	} else if (event->target.container) {
+		const char *id = event->target.container->id;
+
+		name_field(line, " target=", id, strnlen(id, SHORT_ID));
+	}
+	if (event->cgroup && event->cgroup->container) {
+		const char *id = event->cgroup->container->id;
+
+		name_field(line, " container=", id, strnlen(id, SHORT_ID));
+	}
+
 	if (event->recovered)
 		line_text(line, " recovered");
 	line_text(line, "\n");
@@ -147,6 +187,8 @@ static void text_event(struct line *line, const struct run *run, const struct st
 		text_exec(line, event);
 	else if (event->kind == NSMON_PROC)
 		text_proc(line, event);
+	else if (event->kind == NSMON_CGROUP)
+		text_move(line, event);
 	else
 		text_exit(line, event);
 	end(line, event);
@@ -187,7 +229,7 @@ static void text_failed(struct line *line, const struct run *run, const struct s
 	}
 	number(line, " flags=", event->failed->flags);
 	comm(line, event->task);
-	line_text(line, "\n");
+	end(line, event);
 }
 
 static void text_lost(struct line *line, const struct run *run, const struct stamp *stamp,
@@ -199,6 +241,7 @@ static void text_lost(struct line *line, const struct run *run, const struct sta
 	number(line, " exec=", lost[NSMON_EXEC]);
 	number(line, " exit=", lost[NSMON_EXIT]);
 	number(line, " ns=", lost[NSMON_NS]);
+	number(line, " cgroup=", lost[NSMON_CGROUP]);
 	line_text(line, "\n");
 }
 

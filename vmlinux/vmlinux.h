@@ -149,13 +149,34 @@ struct cred {
 
 struct kernfs_node {
 	u64 id;
+	const char *name;
+};
+
+struct cgroup_root {
+	int hierarchy_id;
 };
 
 struct cgroup {
 	struct kernfs_node *kn;
+	struct cgroup_root *root;
+};
+
+struct cgroup_subsys_state {
+	struct cgroup *cgroup;
+};
+
+/* Of those that nsmon may look at; the values are the kernel's own. */
+enum cgroup_subsys_id {
+	cpu_cgrp_id,
+	io_cgrp_id,
+	memory_cgrp_id,
+	devices_cgrp_id,
+	freezer_cgrp_id,
+	pids_cgrp_id,
 };
 
 struct css_set {
+	struct cgroup_subsys_state *subsys[1]; /* as many as there are controllers */
 	struct cgroup *dfl_cgrp;
 };
 

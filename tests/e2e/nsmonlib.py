@@ -301,7 +301,7 @@ def check_stream(records, complete=True):
         assert record["event"] != "stop" or i == len(records) - 1, "something follows the stop record"
         assert all(v is not None for v in record.values()), f"null in {record}"
         if record["event"] == "lost":
-            kinds = sum(record[k] for k in ("fork", "exec", "exit", "ns"))
+            kinds = sum(record[k] for k in ("fork", "exec", "exit", "ns", "cgroup"))
             assert record["count"] == kinds > 0, f"count is not the sum: {record}"
         if record["event"] == "proc":
             told += 1
@@ -314,7 +314,7 @@ def check_stream(records, complete=True):
         return
     stop = records[-1]
     assert stop["event"] == "stop", f"the last record is {stop}"
-    for kind in ("fork", "exec", "exit", "ns"):
+    for kind in ("fork", "exec", "exit", "ns", "cgroup"):
         counted = sum(1 for r in records if r["event"] == kind and "recovered" not in r)
         assert stop[kind] == counted, f"stop says {stop[kind]} {kind} records, there are {counted}"
     pictured = sum(1 for r in records if r["event"] == "proc" or "recovered" in r)
@@ -329,14 +329,15 @@ FLAGS = {"core", "args_truncated", "recovered"}
 ORDER = {
     "proc": r"pid( tid)? ppid comm"
     + "".join(f"( {t})?" for t in TYPES).replace(" pid)", " pid_ns)")
-    + r"( args( args_truncated)?)?( exe)?( recovered)?",
-    "fork": r"ppid pid( tid)? comm( ptid)?( recovered)?",
-    "exec": r"pid( tid)? comm args( args_truncated)?( old_tid)?( recovered)?",
-    "exit": r"pid( tid)? comm(( code| signal( core)?)| recovered)",
-    "ns": r"pid( tid)? (type( reason)? old_inum inum|reason errno( error)? flags) comm( recovered)?",
-    "lost": r"count fork exec exit ns",
+    + r"( args( args_truncated)?)?( exe)?( container)?( recovered)?",
+    "fork": r"ppid pid( tid)? comm( ptid)?( container)?( recovered)?",
+    "exec": r"pid( tid)? comm args( args_truncated)?( old_tid)?( container)?( recovered)?",
+    "exit": r"pid( tid)? comm( code| signal( core)?)?( container)?( recovered)?",
+    "ns": r"pid( tid)? (type( reason)? old_inum inum|reason errno( error)? flags) comm( target)?( container)?( recovered)?",
+    "cgroup": r"pid( tid)? comm( old_cgroup)?( cgroup)?( container)?( recovered)?",
+    "lost": r"count fork exec exit ns cgroup",
 }
-STRINGS = {"comm", "args", "exe", "type", "reason", "error"}
+STRINGS = {"comm", "args", "exe", "type", "reason", "error", "old_cgroup", "cgroup", "container", "target"}
 
 
 def parse_line(line):
@@ -361,7 +362,7 @@ def parse_line(line):
         if quoted is None and plain is None:
             assert name in FLAGS, f"{name} in {line!r}"
             fields[name] = True
-        elif name in STRINGS:
+        elif name in STRINGS and (kind, name) != ("proc", "cgroup"):
             fields[name] = unescape(quoted if quoted is not None else plain)
         else:
             fields[name] = int(plain)

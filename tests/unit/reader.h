@@ -153,7 +153,10 @@ static inline const char *reader_apply(struct reader *reader, const struct told 
 		row->exec_id = told->exec_id;
 		row->ns = told->now;
 		return told->recovered || !existed ? NULL : "a proc record out of place";
+	case NSMON_CGROUP:
+		return existed ? NULL : "a move of an unknown task";
 	case NSMON_LOST:
+	case NSMON_CGROUP_TREE:
 		break;
 	}
 	return "a record of no kind";

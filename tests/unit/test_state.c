@@ -100,10 +100,17 @@ static struct who who(uint32_t tid, uint32_t pid, uint32_t ppid)
 	return w;
 }
 
+/* Container n has the cgroups 100 n to 100 n + 99. */
+static uint64_t owner_of(void *context, uint64_t cgroup_id)
+{
+	(void)context;
+	return cgroup_id / 100;
+}
+
 static void begin(void)
 {
 	state_free(table);
-	table = state_new(&options, tell, &reader);
+	table = state_new(&options, tell, owner_of, &reader);
 	assert_non_null(table);
 	memset(&reader, 0, sizeof(reader));
 	reader.threads = options.threads;

@@ -767,6 +767,13 @@ static void check_quiet_moment(void)
 	losing = true;
 }
 
+static uint64_t no_owner(void *context, uint64_t cgroup_id)
+{
+	(void)context;
+	(void)cgroup_id;
+	return 0;
+}
+
 static void boot(void)
 {
 	random_state = seed * 0x9e3779b97f4a7c15ULL + 1;
@@ -798,7 +805,7 @@ static void boot(void)
 	copy_ns(&tasks[1].ns, NSMON_NS_PID_FOR_CHILDREN, &tasks[1].ns, NSMON_NS_PID);
 	copy_ns(&tasks[1].ns, NSMON_NS_TIME_FOR_CHILDREN, &tasks[1].ns, NSMON_NS_TIME);
 	processes[1] = (struct process){ .live = 1, .threads = 1 };
-	table = state_new(&options, tell, NULL);
+	table = state_new(&options, tell, no_owner, NULL);
 	assert_non_null(table);
 }
 

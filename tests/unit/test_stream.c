@@ -70,11 +70,17 @@ static int tear_down(void **state)
 	return rmdir(folder);
 }
 
+static const struct cgroup_filter no_filter;
+static struct cgroups *cgroups; /* knows none */
+
 static void open_stream(const char *name)
 {
 	assert_int_equal(output_open(&output, name), 0);
 	stream_free(&stream);
-	assert_int_equal(stream_init(&stream, &json_formatter, &run, output, &stop, 0), 0);
+	if (!cgroups)
+		cgroups = cgroups_new(&no_filter, "", NULL, NULL);
+	assert_non_null(cgroups);
+	assert_int_equal(stream_init(&stream, &json_formatter, &run, output, cgroups, &stop, 0), 0);
 }
 
 /* Gives the record to the stream from memory of its own size. */
@@ -937,7 +943,7 @@ static int end_with_a_stuck_reader(enum last_words how, size_t records, bool int
 		return 90;
 	fcntl(fd, F_SETPIPE_SZ, 4096);
 	stream_free(&stream);
-	stream_init(&stream, &json_formatter, &run, output, &stop, 0);
+	stream_init(&stream, &json_formatter, &run, output, cgroups, &stop, 0);
 	stop = 1;
 	sigaction(SIGALRM, &action, NULL);
 	if (interrupted) /* as by the alarm that nsmon sets, or the end of COMMAND */
