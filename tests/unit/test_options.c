@@ -196,7 +196,7 @@ static void test_defaults(void **state)
 	assert_int_equal(o.mode, MODE_TRACE);
 	assert_int_equal(o.output, OUTPUT_TEXT);
 	assert_int_equal(o.backend, BACKEND_AUTO);
-	assert_int_equal(o.events, 1 << 1 | 1 << 2 | 1 << 3 | 1 << 4);
+	assert_int_equal(o.events, 1 << 1 | 1 << 2 | 1 << 3 | 1 << 4 | 1 << 7);
 	assert_int_equal(o.types, 0x3ff);
 	assert_int_equal(o.reasons, 0x7e);
 	assert_int_equal(o.pid_count, 0);
