@@ -413,8 +413,6 @@ static void free_node(struct cgroups *cgroups, struct node *node)
 
 static void set_removed(struct cgroups *cgroups, struct node *node)
 {
-	struct node *oldest = cgroups->removed_first;
-
 	if (node->removed)
 		return;
 	node->removed = true;
@@ -424,11 +422,19 @@ static void set_removed(struct cgroups *cgroups, struct node *node)
 	else
 		cgroups->removed_first = node;
 	cgroups->removed_last = node;
-	if (++cgroups->removed_count <= REMOVED_MAX || !oldest)
-		return;
-	cgroups->removed_first = oldest->next_removed;
-	cgroups->removed_count--;
-	free_node(cgroups, oldest);
+	cgroups->removed_count++;
+}
+
+/* Those that were removed first. Not while the nodes are gone through: it may be any of them. */
+static void forget_removed(struct cgroups *cgroups)
+{
+	while (cgroups->removed_count > REMOVED_MAX) {
+		struct node *oldest = cgroups->removed_first;
+
+		cgroups->removed_first = oldest->next_removed;
+		cgroups->removed_count--;
+		free_node(cgroups, oldest);
+	}
 }
 
 static struct node *add(struct cgroups *cgroups, uint64_t id)
@@ -486,6 +492,7 @@ void cgroups_event(struct cgroups *cgroups, const struct nsmon_cgroup *tree, uin
 	node = find(cgroups, tree->id);
 	if (node)
 		set_removed(cgroups, node);
+	forget_removed(cgroups);
 }
 
 static void on_directory(void *context, uint64_t id, uint64_t parent_id, const char *name)
@@ -509,6 +516,7 @@ int cgroups_look(struct cgroups *cgroups, const struct hierarchy *hierarchy, uin
 		if (node->generation + 1 < cgroups->generation)
 			set_removed(cgroups, node);
 	}
+	forget_removed(cgroups);
 	cgroups->doubt = false;
 	cgroups->orphans = false;
 	return 0;

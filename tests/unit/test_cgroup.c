@@ -1212,6 +1212,24 @@ static void test_found_and_forgotten(void **state)
 	assert_null(cgroups_find(cgroups, 2));
 }
 
+/* More than are remembered have been removed when a walk finds one more. */
+static void test_lost_removals_among_many(void **state)
+{
+	uint64_t top = make_top();
+
+	(void)state;
+	look();
+	for (uint64_t id = top + 1000; id < top + 1000 + 2 * REMOVED_MAX; id++)
+		made(id, top, "x");
+	for (uint64_t id = top + 1001; id < top + 1001 + REMOVED_MAX; id++)
+		removed(id);
+	look();
+	look();
+	assert_int_equal(count(), 1);
+	known(top);
+	assert_null(cgroups_find(cgroups, top + 1001));
+}
+
 static void test_hostile_names(void **state)
 {
 	static const char *const names[] = {
@@ -1284,6 +1302,7 @@ int main(void)
 		TEST(test_both_filters),
 		TEST(test_removed_are_bounded),
 		TEST(test_found_and_forgotten),
+		TEST(test_lost_removals_among_many),
 		TEST(test_hostile_names),
 	};
 
