@@ -244,7 +244,7 @@ static void decide(struct cgroups *cgroups, struct node *node)
 	if (wanted && filter->container)
 		wanted = node->container && is_the_meant(cgroups, node->container);
 	node->cgroup.wanted = wanted;
-	if (filter->path || filter->container)
+	if ((filter->path || filter->container) && !node->removed)
 		cgroups->decide(cgroups->context, node->cgroup.id, wanted);
 }
 
@@ -423,6 +423,9 @@ static void set_removed(struct cgroups *cgroups, struct node *node)
 		cgroups->removed_first = node;
 	cgroups->removed_last = node;
 	cgroups->removed_count++;
+	/* The kernel may have heard of it when it had forgotten it. Its last records are told all the same. */
+	if (cgroups->filter->path || cgroups->filter->container)
+		cgroups->decide(cgroups->context, node->cgroup.id, false);
 }
 
 /* Those that were removed first. Not while the nodes are gone through: it may be any of them. */

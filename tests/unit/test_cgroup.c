@@ -1148,6 +1148,33 @@ static void test_filter_that_is_ambiguous(void **state)
 	assert_int_equal(cgroups_meant(cgroups, meant), 2);
 }
 
+/* The kernel forgets one that is removed, but its verdict may come after that. */
+static void test_filter_and_removal(void **state)
+{
+	(void)state;
+	filter.container = "web";
+	made(TOP, 0, "");
+	made(2, TOP, "docker");
+	made(3, 2, A);
+	made(4, 2, B);
+	made(5, TOP, "lxc.payload.web");
+	decided("-1 -2 -3 -4 +5");
+	removed(5);
+	decided("-5");
+	assert_true(known(5)->wanted); /* its last records are */
+	removed(5);
+	removed(3);
+	decided("-3");
+	put_docker(A, "web");
+	put_docker(B, "web");
+	now += S;
+	capture_begin();
+	resolve();
+	capture_end(NULL);
+	assert_null(strstr(verdicts, "3"));
+	assert_string_equal(contained(3, A, "docker")->details.name, "web");
+}
+
 static void test_both_filters(void **state)
 {
 	(void)state;
@@ -1299,6 +1326,7 @@ int main(void)
 		TEST(test_filter_by_name),
 		TEST(test_filter_by_a_name_that_comes_later),
 		TEST(test_filter_that_is_ambiguous),
+		TEST(test_filter_and_removal),
 		TEST(test_both_filters),
 		TEST(test_removed_are_bounded),
 		TEST(test_found_and_forgotten),
