@@ -220,7 +220,7 @@ size_t cgroups_meant(const struct cgroups *cgroups, const struct container *mean
 }
 
 /* The first container that a prefix means is the one that it goes on to mean. */
-static bool is_the_meant(struct cgroups *cgroups, const struct container *container)
+static bool is_the_meant(struct cgroups *cgroups, struct container *container)
 {
 	if (!is_meant(cgroups->filter, container))
 		return false;
@@ -228,9 +228,11 @@ static bool is_the_meant(struct cgroups *cgroups, const struct container *contai
 		cgroups->meant = strdup(container->id);
 	if (!cgroups->meant || strcmp(cgroups->meant, container->id) == 0)
 		return true;
-	log_note("--container '%s': another container that begins so was started (%.64s); it is "
-		 "not traced",
-		 cgroups->filter->container, container->id);
+	if (!container->refused)
+		log_note("--container '%s': another container that begins so was started (%.64s); "
+			 "it is not traced",
+			 cgroups->filter->container, container->id);
+	container->refused = true;
 	return false;
 }
 

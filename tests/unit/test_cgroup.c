@@ -1140,6 +1140,13 @@ static void test_filter_that_is_ambiguous(void **state)
 	assert_non_null(strstr(said, "--container 'we'"));
 	decided("-4");
 	assert_false(known(4)->wanted);
+	/* Said once, whatever it does. */
+	capture_begin();
+	made(6, 4, "sub");
+	made(7, 6, "sub");
+	renamed(6, 4, "other");
+	assert_int_equal(capture_end(NULL), 0);
+	decided("-6 -7 -6 -7");
 	assert_int_equal(cgroups_meant(cgroups, meant), 2);
 	assert_string_equal(meant[0]->id, "web1");
 	assert_string_equal(meant[1]->id, "web2");
