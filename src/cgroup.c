@@ -463,6 +463,10 @@ static void put(struct cgroups *cgroups, uint64_t id, uint64_t parent_id, const 
 		     node->parent_id == parent_id && node->path;
 	char *copy;
 
+	/* A walk met it first, which does not know who made it, and took its files to be there. */
+	if (known && tree && !node->container && !node->removed)
+		known = false;
+
 	if (node)
 		node->generation = cgroups->generation;
 	if (known)

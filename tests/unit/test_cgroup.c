@@ -870,6 +870,32 @@ static void test_container_of_maker_with_a_long_name(void **state)
 	}
 }
 
+/* The walk met it before its record was read: the record still tells who made it. */
+static void test_container_of_maker_that_a_walk_met(void **state)
+{
+	uint64_t top = make_top(), a = make("/web"), b = make("/web/child");
+
+	(void)state;
+	look();
+	assert_int_equal(resolve(), 0);
+	free_of_containers(b);
+	put_text(b);
+	MADE_BY(a, top, "web", "crun", "crun\0run\0web");
+	made(b, a, "child");
+	contained(a, "web", "crun");
+	assert_ptr_equal(contained(b, "web", "crun"), known(a)->container);
+	text_is_gone(b);
+	/* ... or its state does, which is not there yet when the walk meets it. */
+	a = make("/other");
+	look();
+	resolve();
+	made(a, top, "other");
+	put_crun("7f3a", "/other");
+	now += S;
+	resolve();
+	contained(a, "7f3a", "crun");
+}
+
 /* crun writes its state after it has made the cgroup: from then on it is verified. */
 static void test_maker_is_verified(void **state)
 {
@@ -1321,6 +1347,7 @@ int main(void)
 		TEST(test_details_of_another_cgroup),
 		TEST(test_container_of_maker),
 		TEST(test_container_of_maker_with_a_long_name),
+		TEST(test_container_of_maker_that_a_walk_met),
 		TEST(test_maker_is_verified),
 		TEST(test_container_of_state),
 		TEST(test_container_of_state_that_comes_later),
