@@ -252,6 +252,14 @@ static void decide(struct cgroups *cgroups, struct node *node)
 
 /* ---- the files of runtimes ---- */
 
+/* It is a virtual machine's, which is a unit of systemd. */
+static void set_no_container(struct cgroups *cgroups, struct node *node)
+{
+	set_container(cgroups, node, NULL);
+	node->cgroup.unit_len =
+		container_unit(node->path, node->cgroup.path_len, &node->cgroup.unit);
+}
+
 /* What the files of its runtime say now; everybody who is in it learns of it. */
 static void take_details(struct cgroups *cgroups, struct container *container,
 			 struct runtime_details *details)
@@ -271,7 +279,7 @@ static void take_details(struct cgroups *cgroups, struct container *container,
 		if (node->container != container)
 			continue;
 		if (details->virtual_machine)
-			set_container(cgroups, node, NULL);
+			set_no_container(cgroups, node);
 		else
 			forget_text(node);
 		decide(cgroups, node);

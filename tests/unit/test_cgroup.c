@@ -986,6 +986,9 @@ static void test_virtual_machine(void **state)
 	put("/run/systemd/machines/a", "NAME=a\nCLASS=vm\nSERVICE=x\n");
 	made(4, 2, "machine-a.scope");
 	free_of_containers(4);
+	in_unit(4, "machine-a.scope");
+	made(8, 4, "sub");
+	in_unit(8, "machine-a.scope");
 	/* ... and it may come later. */
 	made(5, 2, "machine-b.scope");
 	made(6, 5, "sub");
@@ -996,6 +999,7 @@ static void test_virtual_machine(void **state)
 	resolve();
 	free_of_containers(5);
 	free_of_containers(6);
+	in_unit(6, "machine-b.scope");
 	text_is_gone(6);
 	put("/run/systemd/machines/c", "NAME=c\nCLASS=container\nSERVICE=x\n");
 	made(7, 2, "machine-c.scope");
