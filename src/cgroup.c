@@ -116,13 +116,29 @@ static struct container *new_container(struct cgroups *cgroups, const char *path
 	return container;
 }
 
-/* Is the container of the cgroup above the one that the path of this cgroup tells? */
-static bool is_same(const struct container *container, const struct container_match *match,
-		    const char *id)
+/*
+ * Is this container, of the cgroup above or of the cgroup itself until now, the one that
+ * the path tells? Not where the id stands in it once more: that is another one, inside.
+ */
+static bool is_same(const struct container *container, const struct node *node,
+		    const struct container_match *match, const char *id)
 {
 	return container && container->by_path && strcmp(container->id, id) == 0 &&
+	       (container == node->container ||
+		(size_t)(match->id - node->path) < strlen(container->path)) &&
 	       (!match->runtime || !container->runtime || container->details.runtime ||
 		strcmp(container->runtime, match->runtime) == 0);
+}
+
+/* What it is in was renamed. */
+static void move_container(struct container *container, const char *path)
+{
+	char *copy = strcmp(container->path, path) == 0 ? NULL : strdup(path);
+
+	if (!copy)
+		return;
+	free(container->path);
+	container->path = copy;
 }
 
 static struct container *container_of_path(struct cgroups *cgroups, const struct node *node,
@@ -133,8 +149,12 @@ static struct container *container_of_path(struct cgroups *cgroups, const struct
 	struct container *container;
 
 	container_id(match, id);
-	if (parent && is_same(parent->container, match, id))
+	if (parent && is_same(parent->container, node, match, id))
 		return parent->container;
+	if (is_same(node->container, node, match, id)) {
+		move_container(node->container, node->path);
+		return node->container;
+	}
 	container = new_container(cgroups, node->path);
 	if (!container)
 		return NULL;

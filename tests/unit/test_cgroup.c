@@ -972,6 +972,52 @@ static void test_container_of_state_and_orders(void **state)
 	free_of_containers(TOP);
 }
 
+/* Docker's containers in a container that its state tells of, when they run already. */
+static void test_nested_in_one_that_is_found_later(void **state)
+{
+	const struct container *inner;
+	uint64_t number;
+
+	(void)state;
+	made(TOP, 0, "");
+	made(2, TOP, "outer");
+	made(3, 2, "docker");
+	made(4, 3, A);
+	made(5, 4, "sub");
+	inner = contained(4, A, "docker");
+	number = inner->number;
+	put_crun("7f3a", "/outer");
+	now += S;
+	resolve();
+	contained(2, "7f3a", "crun");
+	contained(3, "7f3a", "crun");
+	/* They are the same as before. */
+	assert_ptr_equal(contained(4, A, "docker"), inner);
+	assert_ptr_equal(contained(5, A, "docker"), inner);
+	assert_int_equal(inner->number, number);
+	/* ... also where what they are in has another name. */
+	renamed(2, TOP, "longer");
+	path_is(5, "/longer/docker/" A "/sub");
+	assert_ptr_equal(contained(5, A, "docker"), inner);
+	assert_int_equal(inner->number, number);
+}
+
+/* LXC's names are chosen by users: one may be in another one of its name. */
+static void test_nested_of_the_same_name(void **state)
+{
+	(void)state;
+	made(TOP, 0, "");
+	made(2, TOP, "lxc.payload.a");
+	made(3, 2, "x");
+	made(4, 3, "lxc.payload.a");
+	made(5, 4, "y");
+	contained(3, "a", "lxc");
+	contained(5, "a", "lxc");
+	assert_ptr_equal(known(3)->container, known(2)->container);
+	assert_ptr_equal(known(5)->container, known(4)->container);
+	assert_ptr_not_equal(known(4)->container, known(3)->container);
+}
+
 /* ---- machines that are none */
 
 static void test_virtual_machine(void **state)
@@ -1356,6 +1402,8 @@ int main(void)
 		TEST(test_container_of_state),
 		TEST(test_container_of_state_that_comes_later),
 		TEST(test_container_of_state_and_orders),
+		TEST(test_nested_in_one_that_is_found_later),
+		TEST(test_nested_of_the_same_name),
 		TEST(test_virtual_machine),
 		TEST(test_filter_by_path),
 		TEST(test_filter_and_paths_that_change),
