@@ -256,13 +256,22 @@ static bool is_the_meant(struct cgroups *cgroups, struct container *container)
 	return false;
 }
 
+/* One without a path, since it would be too long, is below the same as its parent is. */
+static bool parent_is_wanted(struct cgroups *cgroups, const struct node *node)
+{
+	const struct node *parent = find(cgroups, node->parent_id);
+
+	return parent && parent->cgroup.wanted;
+}
+
 static void decide(struct cgroups *cgroups, struct node *node)
 {
 	const struct cgroup_filter *filter = cgroups->filter;
 	bool wanted = true;
 
 	if (filter->path)
-		wanted = node->path && is_below(node->path, filter->path);
+		wanted = node->path ? is_below(node->path, filter->path)
+				    : parent_is_wanted(cgroups, node);
 	if (wanted && filter->container)
 		wanted = node->container && is_the_meant(cgroups, node->container);
 	node->cgroup.wanted = wanted;
@@ -382,8 +391,10 @@ static void identify(struct cgroups *cgroups, struct node *node, const struct no
 	struct container *container = NULL;
 	struct container_match match;
 
-	if (!node->path)
+	if (!node->path) { /* not known, or too long: then it is in what its parent is in */
+		set_container(cgroups, node, parent ? parent->container : NULL);
 		return;
+	}
 	if (container_match(node->path, node->cgroup.path_len, &match))
 		container = container_of_path(cgroups, node, parent, &match);
 	else if (parent && parent->container && !parent->container->by_path)
@@ -407,7 +418,7 @@ static void place(struct cgroups *cgroups, struct node *node, const struct nsmon
 	struct node *parent = node->parent_id ? find(cgroups, node->parent_id) : NULL;
 
 	set_path(node, make_path(node, parent));
-	if (!node->path) {
+	if (node->parent_id && !parent) {
 		cgroups->doubt = true;
 		cgroups->orphans = true;
 	}
@@ -415,17 +426,24 @@ static void place(struct cgroups *cgroups, struct node *node, const struct nsmon
 	decide(cgroups, node);
 }
 
-/* Those below a cgroup whose own path has changed. Rare, so each level costs a pass over all. */
+/*
+ * Those below a cgroup whose own path has changed. Rare, so each level costs a pass over
+ * all. It ends where there is no path and nothing changes: also in a circle.
+ */
 static void place_below(struct cgroups *cgroups, uint64_t id)
 {
 	struct node *node, *next;
 
 	HASH_ITER(hh, cgroups->nodes, node, next)
 	{
+		const struct cgroup before = node->cgroup;
+
 		if (node->parent_id != id || node->cgroup.id == id)
 			continue;
 		place(cgroups, node, NULL);
-		place_below(cgroups, node->cgroup.id);
+		if (before.path || node->path || before.container != node->container ||
+		    before.wanted != node->cgroup.wanted)
+			place_below(cgroups, node->cgroup.id);
 	}
 }
 
@@ -537,6 +555,15 @@ static void on_directory(void *context, uint64_t id, uint64_t parent_id, const c
 	put(context, id, parent_id, name, NULL);
 }
 
+/* Its path, or that with the mount's in front, is longer than any may be. */
+static bool is_out_of_reach(struct cgroups *cgroups, const struct hierarchy *hierarchy,
+			    const struct node *node)
+{
+	if (!node->path)
+		return find(cgroups, node->parent_id);
+	return strlen(hierarchy->path) + node->cgroup.path_len >= PATH_MAX_BYTES;
+}
+
 int cgroups_look(struct cgroups *cgroups, const struct hierarchy *hierarchy, uint64_t now_ns)
 {
 	struct node *node, *next;
@@ -550,7 +577,8 @@ int cgroups_look(struct cgroups *cgroups, const struct hierarchy *hierarchy, uin
 	/* Those whose removal was lost. One that was made meanwhile is met by the next walk. */
 	HASH_ITER(hh, cgroups->nodes, node, next)
 	{
-		if (node->generation + 1 < cgroups->generation)
+		if (node->generation + 1 < cgroups->generation &&
+		    !is_out_of_reach(cgroups, hierarchy, node))
 			set_removed(cgroups, node);
 	}
 	forget_removed(cgroups);

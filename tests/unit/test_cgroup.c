@@ -1368,6 +1368,95 @@ static void test_hostile_names(void **state)
 	free_of_containers(52);
 }
 
+/* No path is longer than PATH_MAX; what is below has none, but is where it is. */
+static void test_longest_path(void **state)
+{
+	char name[256];
+	uint64_t id = 2;
+
+	(void)state;
+	filter.path = "/lxc.payload.x";
+	memset(name, 'n', 255);
+	name[255] = 0;
+	made(TOP, 0, "");
+	made(2, TOP, "lxc.payload.x"); /* 14 bytes */
+	for (int i = 0; i < 15; i++) {
+		made(id + 1, id, name);
+		id++;
+	}
+	assert_int_equal(known(id)->path_len, 14 + 15 * 256);
+	name[4095 - 14 - 15 * 256 - 1] = 0;
+	made(id + 1, id, name);
+	assert_int_equal(known(id + 1)->path_len, 4095);
+	name[strlen(name)] = 'n';
+	made(id + 2, id, name);
+	path_is(id + 2, NULL);
+	made(id + 3, id + 1, "x");
+	path_is(id + 3, NULL);
+	made(id + 4, id + 3, "x");
+	path_is(id + 4, NULL);
+	contained(id + 2, "x", "lxc");
+	contained(id + 4, "x", "lxc");
+	assert_true(known(id + 4)->wanted);
+	in_unit(id + 4, NULL);
+	/* No walk would tell more. */
+	assert_false(cgroups_take_doubt(cgroups));
+	/* In no container. */
+	renamed(2, TOP, "lxc.payloads.x");
+	free_of_containers(id + 4);
+	assert_false(known(id + 4)->wanted);
+	/* There is room for it again. */
+	renamed(2, TOP, "a");
+	assert_int_equal(known(id + 4)->path_len, 4095 - 12 + 4);
+	removed(id + 4);
+	removed(id + 3);
+	removed(id + 2);
+	path_is(id + 2, known(id + 2)->path);
+}
+
+/* Directories that no path reaches are met by no walk, which is no reason to forget them. */
+static void test_walks_and_the_longest_path(void **state)
+{
+	uint64_t top = make_top(), a, id;
+	char name[256];
+
+	(void)state;
+	memset(name, 'n', 255);
+	name[255] = 0;
+	a = make("/lxc.payload.x");
+	look();
+	made(a, top, "lxc.payload.x");
+	id = top + 1000;
+	made(id, a, name);
+	for (int i = 0; i < 20; i++, id++)
+		made(id + 1, id, name);
+	for (int i = 0; i < 4; i++)
+		look();
+	for (uint64_t other = 10000; other < 10000 + REMOVED_MAX; other++) {
+		made(top + other, top, "x");
+		removed(top + other);
+	}
+	contained(id, "x", "lxc");
+	contained(top + 1000 + 15, "x", "lxc"); /* too long with the mount's path */
+	assert_null(cgroups_find(cgroups, top + 1000)); /* not there, as far as a walk can tell */
+}
+
+/* A cgroup that is in itself is not the kernel's, but is no reason to go round. */
+static void test_circles(void **state)
+{
+	(void)state;
+	made(2, 2, "self");
+	path_is(2, NULL);
+	made(3, 4, "a");
+	made(4, 3, "b");
+	path_is(4, NULL);
+	made(TOP, 0, "");
+	made(4, TOP, "b");
+	path_is(3, "/b/a");
+	made(4, 3, "b");
+	known(4);
+}
+
 #define TEST(function) cmocka_unit_test_setup_teardown(function, set_up, tear_down)
 
 int main(void)
@@ -1418,6 +1507,9 @@ int main(void)
 		TEST(test_found_and_forgotten),
 		TEST(test_lost_removals_among_many),
 		TEST(test_hostile_names),
+		TEST(test_longest_path),
+		TEST(test_walks_and_the_longest_path),
+		TEST(test_circles),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
