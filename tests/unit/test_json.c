@@ -523,7 +523,7 @@ static void test_filters(void **state)
 /* Everything at its longest: still one whole line. */
 static void test_longest_start(void **state)
 {
-	static char argument[131072];
+	static char argument[131072], cgroup[4096], container[129];
 	char *command[] = { argument, argument, NULL };
 	static char *empty[20000];
 
@@ -533,6 +533,10 @@ static void test_longest_start(void **state)
 		options.pids[i] = 4194304 - (int)i;
 	options.pid_count = PIDS_MAX;
 	options.threads = options.failed = true;
+	memset(cgroup, 1, sizeof(cgroup) - 1);
+	memset(container, 1, sizeof(container) - 1);
+	options.cgroup = cgroup; /* as long as options.c takes them */
+	options.container = container;
 	memset(kernel.uname.release, 1, sizeof(kernel.uname.release) - 1);
 	memset(kernel.uname.machine, 1, sizeof(kernel.uname.machine) - 1);
 	memset(kernel.uname.nodename, 1, sizeof(kernel.uname.nodename) - 1);
