@@ -774,6 +774,18 @@ static void test_pod(void **state)
 	has("container", "{\"id\":\"c\",\"runtime\":\"containerd\",\"k8s\":{"
 			 "\"pod_uid\":\"another\",\"pod\":\"web-0\",\"namespace\":\"default\","
 			 "\"container_name\":\"nginx\"}}");
+	/* Files of old ones lack the uid, and the path need not tell it. */
+	container->pod_uid[0] = 0;
+	container->details.pod_uid = NULL;
+	contained_forget_text(&in);
+	format_in(&in);
+	has("container", "{\"id\":\"c\",\"runtime\":\"containerd\",\"k8s\":{\"pod\":\"web-0\","
+			 "\"namespace\":\"default\",\"container_name\":\"nginx\"}}");
+	container->details.pod = container->details.namespace = NULL;
+	contained_forget_text(&in);
+	format_in(&in);
+	has("container", "{\"id\":\"c\",\"runtime\":\"containerd\",\"k8s\":{"
+			 "\"container_name\":\"nginx\"}}");
 }
 
 /* A user chooses the names of cgroups, and of most that is in files. */
