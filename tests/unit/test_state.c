@@ -1861,10 +1861,12 @@ static void test_unwritten_moves(void **state)
 	says("cgroup 10 from 9 to 10; cgroup 10 from 10 to 11");
 	state_undo(table, before + 1);
 	seq = before + 1;
+	reader.rows[10].cgroup_id = 10;
 	moves(&a, 11, 306 * MS);
 	says("cgroup 10 from 10 to 11");
 	state_undo(table, before);
 	seq = before;
+	reader.rows[10].cgroup_id = 9;
 	pass(310 * MS, &init, &a, NULL);
 	says("cgroup 10 from 9 to 11 found");
 }
