@@ -445,6 +445,7 @@ static int tell_whole(struct state *state, struct row *row, const struct event *
 		return (int)seq;
 	remember(state, seq, row->data.task.tid, row);
 	set_namespaces(state, row, ns);
+	row->data.told_cgroup_id = event->task->cgroup_id;
 	return 0;
 }
 

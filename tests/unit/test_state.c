@@ -1759,6 +1759,26 @@ static void test_move_of_a_stranger(void **state)
 }
 
 /* Without -T the row is the main thread's; with it each has its own. */
+/* A row that is told as a whole says where the task is. */
+static void test_move_that_a_whole_row_tells(void **state)
+{
+	(void)state;
+	a.task.cgroup_id = 7;
+	seed(&init, 0);
+	b = a;
+	memset(&b.ns, 0, sizeof(b.ns));
+	seed(&b, NSMON_PROC_PARTIAL);
+	state_seeded(table, BEGIN, END);
+	says("proc 1; proc 10");
+	a.task.cgroup_id = 8;
+	unshares(&a, NSMON_NS_NET, 7, 300 * MS);
+	says("proc 10 found; ns 10 net 103>7");
+	moves(&a, 8, 301 * MS);
+	says("");
+	moves(&a, 9, 302 * MS);
+	says("cgroup 10 from 8 to 9");
+}
+
 static void test_moves_of_threads(void **state)
 {
 	struct who thread = who(11, 10, 1);
@@ -2140,6 +2160,7 @@ int main(void)
 		TEST(test_moves_and_other_records),
 		TEST(test_moves_and_the_picture),
 		TEST(test_move_of_a_stranger),
+		TEST(test_move_that_a_whole_row_tells),
 		TEST(test_moves_of_threads),
 		TEST(test_lost_moves),
 		TEST(test_moves_that_are_not_wanted),
