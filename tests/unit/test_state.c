@@ -1787,6 +1787,19 @@ static void test_moves_of_threads(void **state)
 	seed_both();
 	moves(&thread, 5, 300 * MS);
 	says("");
+	/* When it becomes the process, a picture tells where that is now. */
+	thread.task.tid = 10;
+	thread.task.thread_start_ns = thread.task.start_ns;
+	execs(&thread, 11, 301 * MS);
+	says("exec 10 was 11");
+	assert_true(state_take_doubt(table));
+	a.task.cgroup_id = 5;
+	a.exec_id = thread.exec_id;
+	pass(310 * MS, &init, &a, NULL);
+	says("cgroup 10 from 0 to 5 found");
+	execs(&a, 11, 320 * MS);
+	says("exec 10 was 11");
+	assert_false(state_take_doubt(table));
 	options.threads = true;
 	begin();
 	seed_both();
