@@ -6,6 +6,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 
+#include "contained.h"
 #include "format.h"
 #include "records.h"
 #include "strict.h"
@@ -17,6 +18,7 @@ static const struct kernel kernel;
 static const struct run run = { .options = &options, .kernel = &kernel, .backend = "fentry" };
 static const struct stamp stamp = { .seq = UINT64_MAX, .time = UINT64_MAX };
 static char room[LINE_MAX_BYTES + 64];
+static struct contained now_in, was_in;
 
 #define CHECK(condition)                                                                           \
 	do {                                                                                       \
@@ -45,6 +47,59 @@ static void check(const struct line *line, bool json)
 	CHECK(strict_is_printable(room, len));
 	if (json)
 		CHECK(json_is_object(room, len));
+}
+
+/* What user space may know of its numbers, in which any bytes but NUL may be, twice: the second is kept text. */
+static void format_contained(const struct formatter *formatter, struct event event, bool json)
+{
+	int type = event.kind == NSMON_NS && !event.failed ? __builtin_ffs((int)event.change->changed) - 1 : 0;
+	struct line line;
+
+	if (type < 0)
+		return;
+	event.cgroup = &now_in.cgroup;
+	event.old_cgroup = &was_in.cgroup;
+	event.old_cgroup_id = event.time;
+	event.target = (struct target){ event.time % 3 ? event.time : TARGET_HOST,
+					event.time % 3 == 1 ? &was_in.container : NULL };
+	contained_forget_text(&now_in);
+	for (int i = 0; i < 2; i++) {
+		line = begin();
+		if (event.failed)
+			formatter->failed(&line, &run, &stamp, &event);
+		else if (event.kind == NSMON_NS)
+			formatter->ns(&line, &run, &stamp, &event, (enum nsmon_ns_type)type);
+		else
+			formatter->event(&line, &run, &stamp, &event);
+		check(&line, json);
+	}
+}
+
+/* A cgroup's path and a container, of the bytes of a record. */
+static void contain(const void *data, size_t size)
+{
+	static char path[4096], id[CONTAINER_ID_MAX + 1], name[RUNSTATE_STRING_MAX + 1];
+	const char *bytes = data;
+	struct container *container;
+	size_t len = 0;
+
+	for (size_t i = sizeof(struct nsmon_header); i < size && len < sizeof(path) - 1; i++)
+		if (bytes[i])
+			path[len++] = bytes[i];
+	path[len] = 0;
+	snprintf(id, sizeof(id), "%s", path);
+	snprintf(name, sizeof(name), "%s", path);
+	container = contained_in(&now_in, path, id, size % 2 ? name : NULL);
+	container->details.backed = size % 3;
+	container->details.name = container->details.image = size % 5 ? name : NULL;
+	container->details.pod = container->details.pod_uid = size % 7 ? name : NULL;
+	container->details.namespace = container->details.container_name = size % 11 ? name : NULL;
+	contained_in(&was_in, path, id, name)->details = container->details;
+	if (size % 4)
+		return;
+	now_in.cgroup.container = NULL;
+	now_in.cgroup.unit = path;
+	now_in.cgroup.unit_len = len / 2;
 }
 
 /* The same, found after a loss; of a row, with what /proc may tell: any bytes. */
@@ -106,9 +161,21 @@ static void decode(const void *data, size_t size)
 
 	CHECK(copy);
 	memcpy(copy, data, size);
-	if (event_decode(&event, copy, size) == 0) {
+	if (event_decode(&event, copy, size)) {
+		free(copy);
+		return;
+	}
+	if (event.kind == NSMON_CGROUP_TREE) {
+		CHECK(strnlen(event.tree->name, size) < sizeof(event.tree->name));
+		CHECK(event.tree->maker_args_len <= sizeof(event.tree->maker_args));
+	} else {
 		format(&text_formatter, &event, false);
 		format(&json_formatter, &event, true);
+		if (event.kind != NSMON_LOST) {
+			contain(data, size);
+			format_contained(&text_formatter, event, false);
+			format_contained(&json_formatter, event, true);
+		}
 		if (event.kind != NSMON_LOST && !event.failed) {
 			format_recovered(&text_formatter, event, size, false);
 			format_recovered(&json_formatter, event, size, true);
@@ -126,6 +193,8 @@ static void repair(union record *r, size_t size)
 		[NSMON_NS] = { sizeof(r->ns), sizeof(r->failed) },
 		[NSMON_LOST] = { sizeof(r->lost), sizeof(r->lost) },
 		[NSMON_PROC] = { sizeof(r->proc), sizeof(r->proc) },
+		[NSMON_CGROUP] = { sizeof(r->proc), sizeof(r->proc) },
+		[NSMON_CGROUP_TREE] = { sizeof(r->tree), sizeof(r->tree) },
 	};
 	struct nsmon_ns_change *change = NULL;
 	int kind = r->header.kind % NSMON_KINDS;
@@ -147,7 +216,13 @@ static void repair(union record *r, size_t size)
 		if (r->header.flags & NSMON_FLAG_FAILED)
 			r->failed.reason = 1 + r->failed.reason % (NSMON_REASONS - 1);
 	}
-	if (!change || kind == NSMON_EXIT || kind == NSMON_LOST || kind == NSMON_PROC ||
+	if (kind == NSMON_CGROUP_TREE) {
+		r->tree.name[sizeof(r->tree.name) - 1] = 0;
+		r->tree.op = 1 + r->tree.op % NSMON_CGROUP_REMOVED;
+		r->tree.maker_args_len %= sizeof(r->tree.maker_args) + 1;
+		return;
+	}
+	if (!change || kind == NSMON_EXIT || kind == NSMON_LOST || kind == NSMON_PROC || kind == NSMON_CGROUP ||
 	    (kind == NSMON_NS && (r->header.flags & NSMON_FLAG_FAILED)))
 		return;
 	change->changed &= NSMON_NS_ALL;
@@ -162,7 +237,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	decode(data, size);
 	if (size < sizeof(record.header) || size > sizeof(record))
 		return 0;
-	memset(&record, 0, sizeof(struct nsmon_fork_ns));
+	memset(&record, 0, sizeof(struct nsmon_cgroup)); /* the largest of a fixed size */
 	memcpy(&record, data, size);
 	repair(&record, size);
 	decode(&record, size > record.header.size ? size : record.header.size);

@@ -21,6 +21,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 	} while (0)
 
 #define TIDS 16
+#define CGROUPS 8
 #define WAITING_MAX 1024
 
 /* One step; all of it is the fuzzer's. */
@@ -54,6 +55,10 @@ static int64_t tell(void *context, const struct event *event, int type)
 	CHECK(type == STATE_EVENT || (type >= 0 && type < NSMON_NS_TYPES));
 	CHECK(type == STATE_EVENT || (event->change && event->change->changed & 1U << type));
 	CHECK(!event->recovered || options.events & 1U << NSMON_EXIT);
+	CHECK(event->kind != NSMON_CGROUP || event->old_cgroup_id != event->task->cgroup_id);
+	CHECK(!event->target.owner ||
+	      (type != STATE_EVENT && event->change->reason[type] == NSMON_REASON_SETNS));
+	CHECK(event->target.owner <= 1 + CGROUPS / 2 || event->target.owner == TARGET_HOST);
 	if (refusing || waiting_len == WAITING_MAX)
 		return 0;
 	waiting[waiting_len++] = told_make(event, type, ++seq, options.threads);
@@ -75,6 +80,7 @@ static void read_task(struct nsmon_task *task, const struct step *step)
 	task->tid = step->tid % TIDS;
 	task->pid = step->tid / 16 % TIDS;
 	task->ppid = step->creator / 16;
+	task->cgroup_id = 1 + step->flags / 16 % CGROUPS;
 	task->thread_start_ns = 1 + step->start % 4;
 	task->start_ns = 1 + step->start / 4 % 4;
 }
@@ -98,7 +104,7 @@ static size_t make_record(union record *r, const struct step *step)
 {
 	size_t size;
 
-	switch (step->what % 5) {
+	switch (step->what % 6) {
 	case 0:
 		size = record_fork_ns(r, 0, 0, "x");
 		read_task(&r->fork.task, step);
@@ -128,8 +134,10 @@ static size_t make_record(union record *r, const struct step *step)
 		read_task(&r->ns.task, step);
 		read_change(&r->ns.change, step);
 		break;
-	default:
+	default: /* 4: a row of a picture; 5: a move */
 		size = record_proc(r, 0, 0, "x");
+		if (step->what % 6 == 5)
+			r->header.kind = NSMON_CGROUP;
 		read_task(&r->proc.task, step);
 		for (int type = 0; type < NSMON_NS_TYPES; type++)
 			r->proc.ns.inum[type] = step->inum >> (type % 4) & 3;
@@ -163,17 +171,18 @@ static void give(const struct step *step, bool seeding, bool passing)
 	free(copy);
 }
 
-static uint64_t no_owner(void *context, uint64_t cgroup_id)
+/* Every other cgroup is a container's. */
+static uint64_t owner_of(void *context, uint64_t cgroup_id)
 {
 	(void)context;
-	(void)cgroup_id;
-	return 0;
+	CHECK(cgroup_id >= 1 && cgroup_id <= CGROUPS);
+	return cgroup_id % 2 ? cgroup_id / 2 + 1 : 0;
 }
 
 static void begin(uint8_t how)
 {
 	options = (struct options){
-		.events = how & 1 ? 0x1e : (uint32_t)how & 0x1e,
+		.events = how & 1 ? EVENTS_ALL : (uint32_t)how & EVENTS_ALL,
 		.types = how & 2 ? NSMON_NS_ALL : 0x155,
 		.reasons = how & 4 ? REASONS_ALL : 2,
 		.threads = how & 8,
@@ -187,8 +196,18 @@ static void begin(uint8_t how)
 	refusing = impossible = false;
 	memset(forked, 0, sizeof(forked));
 	memset(seeded, 0, sizeof(seeded));
-	table = state_new(&options, tell, no_owner, NULL);
+	table = state_new(&options, tell, owner_of, NULL);
 	CHECK(table);
+	state_set_host(table, &(struct nsmon_ns_set){ .inum = { 1, 1, 1, 1, 1, 1 } });
+}
+
+/* Nobody is told of it, but every reader knows that nothing more comes. */
+static void forget(uint8_t tid)
+{
+	settle();
+	state_forget(table, tid % TIDS);
+	CHECK(!state_has(table, tid % TIDS));
+	reader.rows[tid % TIDS].exists = false;
 }
 
 static void end_pass(void)
@@ -221,7 +240,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 		refusing = step.what >= 0xf8;
 		if (step.what < 0xc0 || refusing) {
 			/* Before the first picture is complete there are no events. */
-			if (seeding && step.what % 5 != 4)
+			if (seeding && step.what % 6 != 4)
 				continue;
 			give(&step, seeding, passing);
 		} else if (seeding) {
@@ -232,6 +251,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 			passing = true;
 		} else if (step.what < 0xe0 && passing) {
 			end_pass();
+		} else if (step.what == 0xe7) {
+			forget(step.tid);
 		} else if (step.what < 0xe8) {
 			state_end_repair(table);
 			passing = false;

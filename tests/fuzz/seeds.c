@@ -51,6 +51,46 @@ static void save_steps(void)
 	save("state", "no-table", bytes, sizeof(bytes));
 }
 
+/* The same with moves, in the picture, behind it, and found by another. */
+static void save_moves(void)
+{
+	static const unsigned char steps[][8] = {
+		{ 4, 0x11, 0, 0, 0, 0x5f, 0x10, 16 },	 { 0xc0, 0, 0, 0, 0, 0, 0, 32 },
+		{ 0, 0x33, 0x11, 0, 1, 9, 0x20, 32 },	 { 5, 0x33, 0x11, 0, 0, 9, 0x30, 32 },
+		{ 1, 0x33, 3, 0, 0, 1, 0x30, 32 },	 { 5, 0x11, 0, 0, 0, 9, 0x50, 32 },
+		{ 3, 0x11, 0, 0, 8, 9, 0x52, 32 },	 { 0xe8, 0, 0, 0, 0, 0, 0, 0 },
+		{ 0xc0, 0, 0, 0, 0, 0, 0, 32 },		 { 4, 0x11, 0, 0, 0, 0x5f, 0x70, 32 },
+		{ 4, 0x33, 0x11, 0, 0, 0x5f, 0x10, 32 }, { 0xd0, 0, 0, 0, 0, 0, 0, 32 },
+		{ 0xe7, 0x33, 0, 0, 0, 0, 0, 0 },	 { 5, 0x33, 0x11, 0, 0, 9, 0x30, 32 },
+	};
+	unsigned char bytes[1 + sizeof(steps)];
+
+	memcpy(bytes + 1, steps, sizeof(steps));
+	bytes[0] = 0x0f;
+	save("state", "moves-threads", bytes, sizeof(bytes));
+	bytes[0] = 0x07;
+	save("state", "moves", bytes, sizeof(bytes));
+}
+
+/* Steps of tests/fuzz/fuzz_cgroup.c: what, id, parent, name. */
+static void save_trees(void)
+{
+	static const unsigned char steps[][4] = {
+		{ 0, 1, 0, 0 }, { 0, 2, 1, 1 }, { 0, 3, 2, 2 }, { 0, 4, 3, 3 }, { 0, 6, 5, 4 },
+		{ 0, 5, 1, 5 }, { 1, 2, 1, 6 }, { 3, 0, 0, 0 }, { 4, 7, 1, 7 }, { 2, 4, 0, 0 },
+		{ 0, 8, 7, 8 }, { 0, 9, 8, 9 }, { 1, 7, 1, 10 }, { 3, 200, 0, 0 },
+	};
+	unsigned char bytes[1 + sizeof(steps)];
+
+	memcpy(bytes + 1, steps, sizeof(steps));
+	for (bytes[0] = 0; bytes[0] < 4; bytes[0]++) {
+		char name[16];
+
+		snprintf(name, sizeof(name), "tree-%u", bytes[0]);
+		save("cgroup", name, bytes, sizeof(bytes));
+	}
+}
+
 /* Of tests/fuzz/fuzz_container.c: a byte for what it is, and text. */
 static void save_text(const char *name, char what, const char *text)
 {
@@ -143,7 +183,15 @@ int main(int argc, char **argv)
 	save("event", "failed", &record,
 	     record_failed(&record, 858, "x", NSMON_REASON_CLONE, 1, 0x10000000));
 	save("event", "proc", &record, record_proc(&record, 1, 858, "sh"));
+	save("event", "move", &record, record_move(&record, 858, "sh", 77));
+	size = record_tree(&record, NSMON_CGROUP_MADE, 77, 1, "docker-" HEX_ID ".scope");
+	record_maker(&record, "crun", args, sizeof(args));
+	save("event", "tree", &record, size);
+	save("event", "tree-removed", &record,
+	     record_tree(&record, NSMON_CGROUP_REMOVED, 77, 1, "a\nb"));
 	save_steps();
+	save_moves();
+	save_trees();
 	save_paths();
 	save_files();
 	save("event", "lost", &record, record_lost(&record, 1, 2, 3, 4));
@@ -151,7 +199,7 @@ int main(int argc, char **argv)
 	save_words("size", "8M");
 	save_words("size-large", "1073741824");
 	save_words("pid", "4194304");
-	save_words("kinds", "fork,exec,exit,ns");
+	save_words("kinds", "fork,exec,exit,ns,cgroup");
 	save_words("types", "mnt,uts,ipc,net,pid,pid_for_children,user,cgroup,time,"
 			    "time_for_children");
 	save_words("reasons", "clone,unshare,setns,exec,fork,kernel");
