@@ -31,7 +31,7 @@ static int set_up(void **state)
 {
 	(void)state;
 	options = (struct options){
-		.events = 1 << NSMON_FORK | 1 << NSMON_EXEC | 1 << NSMON_EXIT | 1 << NSMON_NS,
+		.events = EVENTS_ALL,
 		.types = NSMON_NS_ALL,
 		.reasons = 0x7e,
 	};
@@ -445,7 +445,9 @@ static void test_recovered(void **state)
 static void test_lost(void **state)
 {
 	static const uint64_t lost[NSMON_KINDS] = {
-		[NSMON_FORK] = 1, [NSMON_EXEC] = 20, [NSMON_EXIT] = 300, [NSMON_NS] = 4000
+		[NSMON_FORK] = 1,	   [NSMON_EXEC] = 20,	   [NSMON_EXIT] = 300,
+		[NSMON_NS] = 4000,	   [NSMON_CGROUP] = 50000, [NSMON_PROC] = 7,
+		[NSMON_CGROUP_TREE] = 600,
 	};
 	struct line line = begin();
 
@@ -453,8 +455,8 @@ static void test_lost(void **state)
 	json_formatter.lost(&line, &run, &stamp, lost);
 	end(&line);
 	assert_string_equal(room, "{\"time\":\"2026-11-23T16:24:00.123456789Z\",\"seq\":7,"
-				  "\"event\":\"lost\",\"count\":4321,\"fork\":1,\"exec\":20,"
-				  "\"exit\":300,\"ns\":4000}");
+				  "\"event\":\"lost\",\"count\":54321,\"fork\":1,\"exec\":20,"
+				  "\"exit\":300,\"ns\":4000,\"cgroup\":50000}");
 }
 
 static void start(void)
@@ -477,11 +479,15 @@ static void test_start(void **state)
 	has("arch", "\"x86_64\"");
 	has("host", "\"box\"");
 	has("boot_id", "\"01234567-89ab-cdef-0123-456789abcdef\"");
-	has("filters", "{\"events\":[\"fork\",\"exec\",\"exit\",\"ns\"],"
+	has("cgroup_hierarchy", "\"v2\"");
+	has("filters", "{\"events\":[\"fork\",\"exec\",\"exit\",\"ns\",\"cgroup\"],"
 		       "\"types\":[\"mnt\",\"uts\",\"ipc\",\"net\",\"pid\",\"pid_for_children\","
 		       "\"user\",\"cgroup\",\"time\",\"time_for_children\"],"
 		       "\"reasons\":[\"clone\",\"unshare\",\"setns\",\"exec\",\"fork\",\"kernel\"]}");
-	assert_int_equal(member_count(), 11);
+	assert_int_equal(member_count(), 12);
+	kernel.hierarchy.controller = NSMON_CONTROLLER_IO;
+	start();
+	has("cgroup_hierarchy", "\"blkio\"");
 	kernel.boot_id[0] = 0;
 	start();
 	lacks("boot_id");
@@ -517,7 +523,7 @@ static void test_filters(void **state)
 /* Everything at its longest: still one whole line. */
 static void test_longest_start(void **state)
 {
-	static char argument[131072];
+	static char argument[131072], cgroup[4096], container[129];
 	char *command[] = { argument, argument, NULL };
 	static char *empty[20000];
 
@@ -527,6 +533,10 @@ static void test_longest_start(void **state)
 		options.pids[i] = 4194304 - (int)i;
 	options.pid_count = PIDS_MAX;
 	options.threads = options.failed = true;
+	memset(cgroup, 1, sizeof(cgroup) - 1);
+	memset(container, 1, sizeof(container) - 1);
+	options.cgroup = cgroup; /* as long as options.c takes them */
+	options.container = container;
 	memset(kernel.uname.release, 1, sizeof(kernel.uname.release) - 1);
 	memset(kernel.uname.machine, 1, sizeof(kernel.uname.machine) - 1);
 	memset(kernel.uname.nodename, 1, sizeof(kernel.uname.nodename) - 1);
@@ -561,7 +571,8 @@ static void test_command_truncated(void **state)
 static void test_stop(void **state)
 {
 	struct totals totals = { .written = { [NSMON_FORK] = 1, [NSMON_EXEC] = 2, [NSMON_EXIT] = 3,
-					      [NSMON_NS] = 4, [NSMON_LOST] = 99, [NSMON_PROC] = 6 },
+					      [NSMON_NS] = 4, [NSMON_CGROUP] = 7, [NSMON_LOST] = 99,
+					      [NSMON_PROC] = 6 },
 				 .lost = 5 };
 	struct line line = begin();
 
@@ -569,7 +580,7 @@ static void test_stop(void **state)
 	json_formatter.stop(&line, &run, &stamp, &totals);
 	end(&line);
 	assert_string_equal(room, "{\"time\":\"2026-11-23T16:24:00.123456789Z\",\"seq\":7,"
-				  "\"event\":\"stop\",\"fork\":1,\"exec\":2,\"exit\":3,\"ns\":4,"
+				  "\"event\":\"stop\",\"fork\":1,\"exec\":2,\"exit\":3,\"ns\":4,\"cgroup\":7,"
 				  "\"proc\":6,\"lost\":5}");
 	totals.has_switches = true;
 	totals.switches = 6;

@@ -216,14 +216,16 @@ static void test_recovered(void **state)
 static void test_lost(void **state)
 {
 	static const uint64_t lost[NSMON_KINDS] = {
-		[NSMON_FORK] = 1, [NSMON_EXEC] = 20, [NSMON_EXIT] = 300, [NSMON_NS] = 4000
+		[NSMON_FORK] = 1,	   [NSMON_EXEC] = 20,	   [NSMON_EXIT] = 300,
+		[NSMON_NS] = 4000,	   [NSMON_CGROUP] = 50000, [NSMON_PROC] = 7,
+		[NSMON_CGROUP_TREE] = 600,
 	};
 	struct line line = { .at = room, .end = room + LINE_MAX_BYTES };
 
 	(void)state;
 	text_formatter.lost(&line, &run, &stamp, lost);
 	*line.at = 0;
-	assert_string_equal(room, "lost: count=4321 fork=1 exec=20 exit=300 ns=4000\n");
+	assert_string_equal(room, "lost: count=54321 fork=1 exec=20 exit=300 ns=4000 cgroup=50000\n");
 	assert_null(text_formatter.start);
 	assert_null(text_formatter.stop);
 	assert_null(text_formatter.ready);
