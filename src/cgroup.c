@@ -391,6 +391,7 @@ static void identify(struct cgroups *cgroups, struct node *node, const struct no
 	struct container *container = NULL;
 	struct container_match match;
 
+	node->due_ns = 0;
 	if (!node->path) { /* not known, or too long: then it is in what its parent is in */
 		set_container(cgroups, node, parent ? parent->container : NULL);
 		return;

@@ -445,6 +445,7 @@ static int tell_whole(struct state *state, struct row *row, const struct event *
 		return (int)seq;
 	remember(state, seq, row->data.task.tid, row);
 	set_namespaces(state, row, ns);
+	row->data.told_cgroup_id = event->task->cgroup_id;
 	return 0;
 }
 
@@ -893,6 +894,10 @@ static int handle_exec(struct state *state, const struct event *event)
 	row->data.exec_id = event->exec.exec_id;
 	touch(row, event);
 	claim(state, row);
+	/* It may have been moved without its main thread. */
+	if (event->exec.old_tid && wants(state, NSMON_CGROUP) &&
+	    row->data.told_cgroup_id != event->task->cgroup_id)
+		state->doubt = true;
 	/* Its main thread had ended before it was seen. */
 	if (is_partial(row) && can_compare(state))
 		state->doubt = true;

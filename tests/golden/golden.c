@@ -14,7 +14,8 @@
  *          ns.TYPE=OLD:NEW:REASON and, for its ids, id.TYPE=OLD:NEW; no_fork
  *   exec   exec_id, filename, arg (again for each; bytes=... in place of them), old_tid, truncated
  *   exit   status, duration_ns
- *   ns     ns.TYPE and id.TYPE, as for a fork
+ *   ns     ns.TYPE and id.TYPE, as for a fork; with ns=initial the others are told, too, which are
+ *          those of a fresh system, or is.TYPE=INUM
  *   failed reason flags error
  *   lost   fork exec exit ns cgroup, the totals
  *   kernel_lost   the same, told when the ring buffer is empty
@@ -233,6 +234,28 @@ static void read_changed(struct nsmon_ns_change *change, int type, const char *t
 	change->reason[type] = (uint8_t)i;
 }
 
+static const uint32_t initial_inums[NSMON_NS_TYPES] = {
+	4026531841U, 4026531838U, 4026531839U, 4026531840U, 4026531836U,
+	4026531836U, 4026531837U, 4026531835U, 4026531834U, 4026531834U,
+};
+
+/* All that the kernel knows of a task that has a row, changed or not. */
+static void read_whole(struct nsmon_ns_change *change)
+{
+	for (int type = 0; type < NSMON_NS_TYPES; type++) {
+		char name[32];
+		uint32_t inum;
+
+		if (change->changed & (1U << type))
+			continue;
+		snprintf(name, sizeof(name), "is.%s", ns_type_names[type]);
+		inum = (uint32_t)number_field(name, initial_inums[type]);
+		change->old.inum[type] = change->now.inum[type] = inum;
+		change->reason[type] = NSMON_REASON_SETNS;
+	}
+	change->wanted = (uint16_t)options.types;
+}
+
 static bool read_change(struct nsmon_ns_change *change)
 {
 	for (int type = 0; type < NSMON_NS_TYPES; type++) {
@@ -253,6 +276,8 @@ static bool read_change(struct nsmon_ns_change *change)
 		change->old.id[type] = old;
 		change->now.id[type] = new;
 	}
+	if (field("ns"))
+		read_whole(change);
 	return change->changed;
 }
 
@@ -323,11 +348,6 @@ static int give_ns(void)
 	read_change(&record.ns.change);
 	return give(sizeof(record.ns));
 }
-
-static const uint32_t initial_inums[NSMON_NS_TYPES] = {
-	4026531841U, 4026531838U, 4026531839U, 4026531840U, 4026531836U,
-	4026531836U, 4026531837U, 4026531835U, 4026531834U, 4026531834U,
-};
 
 static void read_set(struct nsmon_ns_set *set)
 {

@@ -29,6 +29,7 @@ struct told {
 	uint32_t creator; /* of a fork: the row that it copies */
 	uint64_t exec_id; /* of an exec or a proc record; JSON does not have it */
 	uint32_t old_tid;
+	uint64_t old_cgroup_id; /* of a move; 0: not known */
 	uint32_t old_inum;
 	uint64_t old_id;
 	struct nsmon_ns_set now; /* of a proc record all of them, of an ns record one */
@@ -39,6 +40,7 @@ struct reader_row {
 	bool known; /* false: no record said which namespaces it has */
 	uint64_t start_ns;
 	uint64_t exec_id; /* of the program that it runs; 0: its creator's */
+	uint64_t cgroup_id;
 	struct nsmon_ns_set ns;
 };
 
@@ -57,6 +59,7 @@ static inline struct told told_make(const struct event *event, int type, uint64_
 		.type = type,
 		.recovered = event->recovered,
 		.task = *event->task,
+		.old_cgroup_id = event->old_cgroup_id,
 	};
 
 	if (type != STATE_EVENT) {
@@ -94,6 +97,7 @@ static inline const char *reader_fork(struct reader *reader, const struct told *
 	row->exists = true;
 	row->exec_id = 0;
 	row->start_ns = told->task.thread_start_ns;
+	row->cgroup_id = told->task.cgroup_id;
 	return NULL;
 }
 
@@ -129,6 +133,20 @@ static inline const char *reader_ns(struct reader *reader, const struct told *to
 	return fits ? NULL : "an ns record does not begin with what the row has";
 }
 
+static inline const char *reader_move(struct reader *reader, const struct told *told)
+{
+	struct reader_row *row = &reader->rows[told->task.tid];
+	bool fits = !told->old_cgroup_id || reader->misses_records ||
+		    row->cgroup_id == told->old_cgroup_id;
+
+	if (row->exists && row->cgroup_id == told->task.cgroup_id && !reader->misses_records)
+		return "a move to where the task is";
+	row->cgroup_id = told->task.cgroup_id;
+	if (!row->exists)
+		return "a move of an unknown task";
+	return fits ? NULL : "a move does not begin where the task is";
+}
+
 /* Takes one record. Returns NULL, or what about it no reader could understand. */
 static inline const char *reader_apply(struct reader *reader, const struct told *told)
 {
@@ -148,13 +166,16 @@ static inline const char *reader_apply(struct reader *reader, const struct told 
 		row->exists = false;
 		return existed ? NULL : "an exit of an unknown task";
 	case NSMON_PROC:
+		/* One that an event completes has no number of a program, but /proc's name of it. */
+		if (!existed || row->start_ns != told->task.thread_start_ns || told->exec_id)
+			row->exec_id = told->exec_id;
 		row->exists = row->known = true;
 		row->start_ns = told->task.thread_start_ns;
-		row->exec_id = told->exec_id;
+		row->cgroup_id = told->task.cgroup_id;
 		row->ns = told->now;
 		return told->recovered || !existed ? NULL : "a proc record out of place";
 	case NSMON_CGROUP:
-		return existed ? NULL : "a move of an unknown task";
+		return reader_move(reader, told);
 	case NSMON_LOST:
 	case NSMON_CGROUP_TREE:
 		break;

@@ -1414,6 +1414,29 @@ static void test_longest_path(void **state)
 	path_is(id + 2, known(id + 2)->path);
 }
 
+/* It was to be looked for in files when it still had a path. */
+static void test_path_that_becomes_too_long(void **state)
+{
+	uint64_t id = 2;
+	char name[256];
+
+	(void)state;
+	memset(name, 'n', 255);
+	name[255] = 0;
+	made(TOP, 0, "");
+	made(2, TOP, "a");
+	for (; id < 17; id++)
+		made(id + 1, id, name);
+	made(100, id, "b");
+	assert_int_equal(known(100)->path_len, 2 + 15 * 256 + 2);
+	renamed(2, TOP, name);
+	path_is(100, NULL);
+	resolve();
+	now += S;
+	resolve();
+	free_of_containers(100);
+}
+
 /* Directories that no path reaches are met by no walk, which is no reason to forget them. */
 static void test_walks_and_the_longest_path(void **state)
 {
@@ -1508,6 +1531,7 @@ int main(void)
 		TEST(test_lost_removals_among_many),
 		TEST(test_hostile_names),
 		TEST(test_longest_path),
+		TEST(test_path_that_becomes_too_long),
 		TEST(test_walks_and_the_longest_path),
 		TEST(test_circles),
 	};

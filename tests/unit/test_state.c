@@ -1759,6 +1759,26 @@ static void test_move_of_a_stranger(void **state)
 }
 
 /* Without -T the row is the main thread's; with it each has its own. */
+/* A row that is told as a whole says where the task is. */
+static void test_move_that_a_whole_row_tells(void **state)
+{
+	(void)state;
+	a.task.cgroup_id = 7;
+	seed(&init, 0);
+	b = a;
+	memset(&b.ns, 0, sizeof(b.ns));
+	seed(&b, NSMON_PROC_PARTIAL);
+	state_seeded(table, BEGIN, END);
+	says("proc 1; proc 10");
+	a.task.cgroup_id = 8;
+	unshares(&a, NSMON_NS_NET, 7, 300 * MS);
+	says("proc 10 found; ns 10 net 103>7");
+	moves(&a, 8, 301 * MS);
+	says("");
+	moves(&a, 9, 302 * MS);
+	says("cgroup 10 from 8 to 9");
+}
+
 static void test_moves_of_threads(void **state)
 {
 	struct who thread = who(11, 10, 1);
@@ -1767,6 +1787,19 @@ static void test_moves_of_threads(void **state)
 	seed_both();
 	moves(&thread, 5, 300 * MS);
 	says("");
+	/* When it becomes the process, a picture tells where that is now. */
+	thread.task.tid = 10;
+	thread.task.thread_start_ns = thread.task.start_ns;
+	execs(&thread, 11, 301 * MS);
+	says("exec 10 was 11");
+	assert_true(state_take_doubt(table));
+	a.task.cgroup_id = 5;
+	a.exec_id = thread.exec_id;
+	pass(310 * MS, &init, &a, NULL);
+	says("cgroup 10 from 0 to 5 found");
+	execs(&a, 11, 320 * MS);
+	says("exec 10 was 11");
+	assert_false(state_take_doubt(table));
 	options.threads = true;
 	begin();
 	seed_both();
@@ -1861,10 +1894,12 @@ static void test_unwritten_moves(void **state)
 	says("cgroup 10 from 9 to 10; cgroup 10 from 10 to 11");
 	state_undo(table, before + 1);
 	seq = before + 1;
+	reader.rows[10].cgroup_id = 10;
 	moves(&a, 11, 306 * MS);
 	says("cgroup 10 from 10 to 11");
 	state_undo(table, before);
 	seq = before;
+	reader.rows[10].cgroup_id = 9;
 	pass(310 * MS, &init, &a, NULL);
 	says("cgroup 10 from 9 to 11 found");
 }
@@ -2138,6 +2173,7 @@ int main(void)
 		TEST(test_moves_and_other_records),
 		TEST(test_moves_and_the_picture),
 		TEST(test_move_of_a_stranger),
+		TEST(test_move_that_a_whole_row_tells),
 		TEST(test_moves_of_threads),
 		TEST(test_lost_moves),
 		TEST(test_moves_that_are_not_wanted),

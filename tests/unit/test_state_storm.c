@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause
 /*
  * state.c against a kernel that is made up: tasks that fork, exec, change their
- * namespaces and end, step by step and at random; records as src/nsmon.bpf.c makes
+ * namespaces, are moved between cgroups and end, step by step and at random; records as src/nsmon.bpf.c makes
  * them, some of them lost; pictures that are taken meanwhile. At every quiet moment
  * a reader of what is told has what the kernel has.
  */
@@ -22,7 +22,10 @@
 
 #define PASSES_MAX 8
 
-enum operation { NONE, CHANGE, FORK, EXEC, EXIT };
+/* Cgroups are numbered from 1. */
+#define CGROUPS 5
+
+enum operation { NONE, CHANGE, MOVE, FORK, EXEC, EXIT };
 
 struct task {
 	bool used; /* an iterator meets it */
@@ -55,6 +58,7 @@ struct record {
 	struct event event;
 	struct nsmon_task task;
 	struct nsmon_ns_change change;
+	struct nsmon_ns_set ns; /* of a move */
 };
 
 struct setting {
@@ -385,6 +389,46 @@ static void step_change(struct task *t)
 	t->phase++;
 }
 
+static void set_cgroup(const struct task *t, uint64_t cgroup_id)
+{
+	for (uint32_t tid = 1; tid < TIDS; tid++) {
+		struct task *other = &tasks[tid];
+
+		if (other == t || (other->used && !setting.threads && !other->exiting &&
+				   other->task.pid == t->task.pid))
+			other->task.cgroup_id = cgroup_id;
+	}
+}
+
+static void emit_move(const struct task *t)
+{
+	struct record *record = emit(NSMON_CGROUP, &t->task);
+
+	record->ns = t->ns;
+	record->event.proc.exec_id = t->has_execed ? t->exec_id : 0;
+	record->event.proc.ns = &record->ns;
+}
+
+/* cgroup_attach_task(): of a process, or of a thread. Nobody who ends is moved. */
+static void step_move(struct task *t)
+{
+	struct task *moved = setting.threads ? t : &tasks[t->task.pid];
+
+	if (t->phase++ == 0) {
+		if (moved->exiting || moved->newborn || !moved->used) {
+			t->operation = NONE;
+			return;
+		}
+		set_cgroup(moved, 1 + rnd(CGROUPS));
+		/* A picture that comes between shows it, and nothing is lost. */
+		if (setting.lossy)
+			return;
+	}
+	if (!moved->exiting)
+		emit_move(moved);
+	t->operation = NONE;
+}
+
 static void release(struct task *t)
 {
 	processes[t->task.pid].threads--;
@@ -529,8 +573,10 @@ static void begin_operation(struct task *t)
 		t->operation = EXIT;
 	else if (!starting)
 		return;
-	else if (what < 35)
+	else if (what < 30)
 		t->operation = CHANGE;
+	else if (what < 38)
+		t->operation = MOVE;
 	else if (what < 65)
 		t->operation = FORK;
 	else if (what < 80)
@@ -557,6 +603,8 @@ static bool step_task(struct task *t)
 	tick();
 	if (t->operation == CHANGE)
 		step_change(t);
+	else if (t->operation == MOVE)
+		step_move(t);
 	else if (t->operation == FORK)
 		step_fork(t);
 	else if (t->operation == EXEC)
@@ -596,6 +644,8 @@ static void drain(void)
 
 		record.event.task = &record.task;
 		record.event.change = record.event.change ? &record.change : NULL;
+		if (record.event.kind == NSMON_CGROUP)
+			record.event.proc.ns = &record.ns;
 		assert_int_equal(state_event(table, &record.event), 0);
 		after_call();
 	}
@@ -738,6 +788,9 @@ static void compare(void)
 		if (!lives)
 			continue;
 		assert_int_equal(row->start_ns, t->task.thread_start_ns);
+		if (row->cgroup_id != t->task.cgroup_id)
+			wrong("task %u is in cgroup %llu", tid,
+			      (unsigned long long)t->task.cgroup_id);
 		/* Nobody can tell it any more where records were lost, or it was met like that. */
 		if (!t->has_nsproxy &&
 		    (setting.lossy || setting.faulty || !row->ns.inum[NSMON_NS_MNT]))
@@ -745,7 +798,10 @@ static void compare(void)
 		assert_true(row->known);
 		if (diff(&row->ns, &t->ns) & setting.types)
 			wrong("task %u differs: %x", tid, diff(&row->ns, &t->ns) & setting.types);
-		assert_int_equal(row->exec_id, t->has_execed ? t->exec_id : 0);
+		if (row->exec_id != (t->has_execed ? t->exec_id : 0))
+			wrong("task %u runs program %llu, not %llu", tid,
+			      (unsigned long long)(t->has_execed ? t->exec_id : 0),
+			      (unsigned long long)row->exec_id);
 	}
 }
 
@@ -784,7 +840,7 @@ static void boot(void)
 	reader.misses_records = setting.lossy;
 	reader.types = setting.types;
 	options = (struct options){
-		.events = 1 << NSMON_FORK | 1 << NSMON_EXEC | 1 << NSMON_EXIT | 1 << NSMON_NS,
+		.events = EVENTS_ALL,
 		.types = setting.types,
 		.reasons = REASONS_ALL,
 		.threads = setting.threads,
@@ -798,7 +854,7 @@ static void boot(void)
 	task_count = 1;
 	tasks[1] = (struct task){ .used = true, .has_nsproxy = true };
 	tasks[1].task = (struct nsmon_task){
-		.start_ns = 1, .thread_start_ns = 1, .pid = 1, .tid = 1, .vpid = 1
+		.start_ns = 1, .thread_start_ns = 1, .pid = 1, .tid = 1, .vpid = 1, .cgroup_id = 1
 	};
 	for (int type = 0; type < NSMON_NS_TYPES; type++)
 		new_ns(&tasks[1].ns, type);
