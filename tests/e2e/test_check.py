@@ -6,6 +6,7 @@ import copy
 import fcntl
 import json
 import os
+from pathlib import Path
 import struct
 
 import pytest
@@ -72,6 +73,22 @@ def test_check_of_pictures(claims):
         assert {t: n["inum"] for t, n in rows[0]["ns"].items()} == lib.proc_ns(), "nsmon is where its test is"
 
 
+def test_check_of_cgroups(claims):
+    """Which hierarchy is looked at; and there is nsmon's own cgroup, as /proc shows it."""
+    root = lib.hierarchy_root()
+    assert claims.get("cgroup_mount") == (str(root) if root else None)
+    name = claims["cgroup_hierarchy"]
+    own = {}
+    for line in Path("/proc/self/cgroup").read_text(encoding="utf-8").splitlines():
+        _, controllers, path = line.split(":", 2)
+        own.update({controller or "v2": path for controller in controllers.split(",")})
+    start, forked, *_ = lib.trace(["true"]).records
+    assert start["cgroup_hierarchy"] == name
+    assert forked["cgroup"] == own[name]
+    assert forked["cgroup_id"] == (root / own[name].lstrip("/")).stat().st_ino
+
+
+@pytest.mark.anywhere
 def test_check_as_text(claims):
     run = lib.run([lib.NSMON, "check"], text=True)
     assert run.returncode == claims["status"]
@@ -87,6 +104,7 @@ def test_check_as_text(claims):
         assert ("missing" in line) != there
 
 
+@pytest.mark.anywhere
 def test_check_without_privilege(program):
     prefix = [program("setpriv"), "--bounding-set=-bpf,-perfmon,-sys_admin"]
     run = lib.run([*prefix, lib.NSMON, "check", "-o", "json"])
