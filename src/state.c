@@ -4,76 +4,11 @@
 
 #include <errno.h>
 #include <stdlib.h>
-#include <string.h>
 
-/* Without memory for its table a task is told, but not known. */
-#define HASH_NONFATAL_OOM 1
-#define uthash_nonfatal_oom(element) ((element)->lacks_memory = true)
-#include <uthash.h>
-
-/* Lines that the output may hold back: 64 KiB of the shortest ones. */
-#define UNDO_MAX 4096
-
-/* Rows and sets are taken from blocks of this many, and go back to a list. */
-#define BLOCK 256
+#include "rows.h"
 
 /* CPUs' clocks may differ by this much. */
 #define CLOCK_MARGIN_NS 10000
-
-/* What tells pictures from each other; 0: never seen in one. */
-typedef uint32_t generation_t;
-
-/* A set of namespaces; tasks of one container share it. */
-struct set {
-	struct nsmon_ns_set ns;
-	uint64_t owner; /* number of the container whose programs run in it; 0: nobody's */
-	size_t users;
-	struct set *next_free;
-	bool lacks_memory;
-	UT_hash_handle hh;
-};
-
-enum row_kind {
-	ROW_TOLD = 0,
-	ROW_ENDING = 1, /* met by the first picture, never told: its exit is not told either */
-	ROW_ENDED = 2, /* told to have ended; kept until the picture that may show it is over */
-};
-
-struct row_data {
-	struct nsmon_task task; /* as last told or read; its tid is the key */
-	uint64_t told_cgroup_id; /* where a reader was told that it is */
-	struct set *set; /* NULL: nobody was told */
-	uint64_t exec_id; /* of the last exec that was told */
-	uint64_t exec_seen; /* by the last picture, and not told */
-	uint64_t event_ns; /* time of the newest event */
-	uint64_t read_ns; /* time of the newest picture */
-	generation_t generation;
-	uint8_t kind; /* enum row_kind */
-	bool seeded; /* by the first picture, which events from before it follow */
-};
-
-struct row {
-	struct row_data data;
-	struct row *next_free;
-	bool lacks_memory;
-	UT_hash_handle hh;
-};
-
-/* What a row was before a record was told of it. */
-struct undo {
-	uint64_t seq;
-	uint32_t tid;
-	bool existed;
-	struct row_data data;
-};
-
-struct block {
-	struct block *next;
-	union {
-		struct row rows[BLOCK];
-		struct set sets[BLOCK];
-	};
-};
 
 struct state {
 	const struct options *options;
@@ -81,12 +16,7 @@ struct state {
 	state_owner_fn owner;
 	void *context;
 	struct nsmon_ns_set host;
-	struct row *rows;
-	struct set *sets;
-	struct row *free_rows;
-	struct set *free_sets;
-	struct block *blocks;
-	size_t untold; /* rows that are not ROW_TOLD */
+	struct rows rows;
 	size_t threads_told; /* by the last picture, without -T */
 	bool tracks; /* forks and exits are told: rows come and go */
 	bool fits; /* every change of a namespace is told */
@@ -100,156 +30,7 @@ struct state {
 	uint64_t pass_begin_ns;
 	generation_t generation;
 	size_t unsure;
-	struct undo undo[UNDO_MAX];
-	size_t undo_first;
-	size_t undo_count;
 };
-
-/* ---- memory ---- */
-
-static struct block *add_block(struct state *state)
-{
-	struct block *block = calloc(1, sizeof(*block));
-
-	if (block) {
-		block->next = state->blocks;
-		state->blocks = block;
-	}
-	return block;
-}
-
-static struct row *new_row(struct state *state)
-{
-	struct block *block = state->free_rows ? NULL : add_block(state);
-	struct row *row;
-
-	for (size_t i = 0; block && i < BLOCK; i++) {
-		block->rows[i].next_free = state->free_rows;
-		state->free_rows = &block->rows[i];
-	}
-	row = state->free_rows;
-	if (row) {
-		state->free_rows = row->next_free;
-		memset(row, 0, sizeof(*row));
-	}
-	return row;
-}
-
-static void free_row(struct state *state, struct row *row)
-{
-	row->next_free = state->free_rows;
-	state->free_rows = row;
-}
-
-static struct set *new_set(struct state *state)
-{
-	struct block *block = state->free_sets ? NULL : add_block(state);
-	struct set *set;
-
-	for (size_t i = 0; block && i < BLOCK; i++) {
-		block->sets[i].next_free = state->free_sets;
-		state->free_sets = &block->sets[i];
-	}
-	set = state->free_sets;
-	if (set) {
-		state->free_sets = set->next_free;
-		memset(set, 0, sizeof(*set));
-	}
-	return set;
-}
-
-static struct set *share(struct set *set)
-{
-	if (set)
-		set->users++;
-	return set;
-}
-
-static void release(struct state *state, struct set *set)
-{
-	if (!set || --set->users)
-		return;
-	HASH_DEL(state->sets, set);
-	set->next_free = state->free_sets;
-	state->free_sets = set;
-}
-
-/* The one set that is equal; NULL where there is no memory. */
-static struct set *intern(struct state *state, const struct nsmon_ns_set *ns)
-{
-	struct set *set;
-
-	HASH_FIND(hh, state->sets, ns, sizeof(*ns), set);
-	if (set)
-		return share(set);
-	set = new_set(state);
-	if (!set)
-		return NULL;
-	set->ns = *ns;
-	set->users = 1;
-	HASH_ADD(hh, state->sets, ns, sizeof(set->ns), set);
-	if (set->lacks_memory) {
-		set->next_free = state->free_sets;
-		state->free_sets = set;
-		return NULL;
-	}
-	return set;
-}
-
-/* ---- rows ---- */
-
-static struct row *find(const struct state *state, uint32_t tid)
-{
-	struct row *row;
-
-	HASH_FIND(hh, state->rows, &tid, sizeof(tid), row);
-	return row;
-}
-
-static bool is_same_task(const struct row *row, const struct nsmon_task *task)
-{
-	return row->data.task.thread_start_ns == task->thread_start_ns;
-}
-
-static struct row *add(struct state *state, const struct row_data *data)
-{
-	struct row *row = new_row(state);
-
-	if (!row)
-		return NULL;
-	row->data = *data;
-	HASH_ADD(hh, state->rows, data.task.tid, sizeof(row->data.task.tid), row);
-	if (row->lacks_memory) {
-		free_row(state, row);
-		return NULL;
-	}
-	share(row->data.set);
-	state->untold += row->data.kind != ROW_TOLD;
-	return row;
-}
-
-static void set_kind(struct state *state, struct row *row, enum row_kind kind)
-{
-	state->untold -= row->data.kind != ROW_TOLD;
-	state->untold += kind != ROW_TOLD;
-	row->data.kind = (uint8_t)kind;
-}
-
-static void drop(struct state *state, struct row *row)
-{
-	state->untold -= row->data.kind != ROW_TOLD;
-	HASH_DEL(state->rows, row);
-	release(state, row->data.set);
-	free_row(state, row);
-}
-
-static void set_namespaces(struct state *state, struct row *row, const struct nsmon_ns_set *ns)
-{
-	struct set *set = intern(state, ns);
-
-	release(state, row->data.set);
-	row->data.set = set;
-}
 
 /* Does a reader have a row for it? Without -T only for main threads. */
 static bool has_row(const struct state *state, const struct nsmon_task *task)
@@ -266,64 +47,6 @@ static bool wants(const struct state *state, enum nsmon_kind kind)
 static bool can_compare(const struct state *state)
 {
 	return state->fits && wants(state, NSMON_NS);
-}
-
-/* ---- what to take back when the output drops it ---- */
-
-static struct undo *undo_at(struct state *state, size_t i)
-{
-	return &state->undo[(state->undo_first + i) % UNDO_MAX];
-}
-
-/* Before a row is changed by the record of this number; row is NULL before it is added. */
-static void remember(struct state *state, int64_t seq, uint32_t tid, const struct row *row)
-{
-	struct undo *undo;
-
-	if (state->undo_count == UNDO_MAX) {
-		undo = undo_at(state, 0);
-		if (undo->existed)
-			release(state, undo->data.set);
-		state->undo_first = (state->undo_first + 1) % UNDO_MAX;
-		state->undo_count--;
-	}
-	undo = undo_at(state, state->undo_count++);
-	undo->seq = (uint64_t)seq;
-	undo->tid = tid;
-	undo->existed = row != NULL;
-	if (!row)
-		return;
-	undo->data = row->data;
-	share(undo->data.set);
-}
-
-void state_settle(struct state *state)
-{
-	for (size_t i = 0; i < state->undo_count; i++)
-		if (undo_at(state, i)->existed)
-			release(state, undo_at(state, i)->data.set);
-	state->undo_count = 0;
-}
-
-void state_undo(struct state *state, uint64_t last)
-{
-	while (state->undo_count) {
-		struct undo *undo = undo_at(state, state->undo_count - 1);
-		struct row *row;
-
-		if (undo->seq <= last)
-			return;
-		state->undo_count--;
-		row = find(state, undo->tid);
-		if (row && undo->existed && is_same_task(row, &undo->data.task))
-			undo->data.generation = row->data.generation; /* a picture saw it */
-		if (row)
-			drop(state, row);
-		if (!undo->existed)
-			continue;
-		add(state, &undo->data);
-		release(state, undo->data.set);
-	}
 }
 
 /* ---- records ---- */
@@ -348,7 +71,7 @@ static void copy_types(struct state *state, struct row *row, const struct nsmon_
 	for (int type = 0; type < NSMON_NS_TYPES; type++)
 		if (types & (1U << type))
 			copy_type(&ns, from, type);
-	set_namespaces(state, row, &ns);
+	rows_set_namespaces(&state->rows, row, &ns);
 }
 
 /* The record of this number has said it of one type; the next one may not get through. */
@@ -357,7 +80,7 @@ static void set_told(struct state *state, struct row *row, int64_t seq,
 {
 	if (seq == 0 || !row || !row->data.set)
 		return;
-	remember(state, seq, row->data.task.tid, row);
+	rows_remember(&state->rows, seq, row->data.task.tid, row);
 	copy_types(state, row, to, 1U << type);
 }
 
@@ -383,7 +106,7 @@ static uint64_t find_target(const struct state *state, const struct event *event
 
 	if (state->host.inum[type] && !differ(&state->host, now, type))
 		return TARGET_HOST;
-	HASH_ITER(hh, state->sets, set, next)
+	HASH_ITER(hh, state->rows.sets, set, next)
 	{
 		if (set->owner && (!owner || set->owner < owner) && !differ(&set->ns, now, type))
 			owner = set->owner;
@@ -443,8 +166,8 @@ static int tell_whole(struct state *state, struct row *row, const struct event *
 
 	if (seq <= 0)
 		return (int)seq;
-	remember(state, seq, row->data.task.tid, row);
-	set_namespaces(state, row, ns);
+	rows_remember(&state->rows, seq, row->data.task.tid, row);
+	rows_set_namespaces(&state->rows, row, ns);
 	row->data.told_cgroup_id = event->task->cgroup_id;
 	return 0;
 }
@@ -457,14 +180,14 @@ static int tell_end(struct state *state, struct row *row, uint64_t time)
 	int64_t seq;
 
 	if (row->data.kind != ROW_TOLD || !state->tracks) {
-		drop(state, row);
+		rows_drop(&state->rows, row);
 		return 0;
 	}
 	seq = state->tell(state->context, &found, STATE_EVENT);
 	if (seq <= 0)
 		return (int)seq;
-	remember(state, seq, task.tid, row);
-	drop(state, row);
+	rows_remember(&state->rows, seq, task.tid, row);
+	rows_drop(&state->rows, row);
 	return 0;
 }
 
@@ -483,7 +206,7 @@ static int introduce(struct state *state, const struct event *event, const struc
 {
 	const struct nsmon_task *task = event->task;
 	uint32_t creator = task->tid == task->pid ? task->ppid : task->pid;
-	const struct row *parent = find(state, creator);
+	const struct row *parent = rows_find(&state->rows, creator);
 	struct event forked = {
 		.kind = NSMON_FORK,
 		.time = event->time,
@@ -503,17 +226,17 @@ static int introduce(struct state *state, const struct event *event, const struc
 	state->doubt = true;
 	if (is_base(parent) || !ns) {
 		seq = state->tell(state->context, &forked, STATE_EVENT);
-		data.set = is_base(parent) ? share(parent->data.set) : NULL;
+		data.set = is_base(parent) ? rows_share(parent->data.set) : NULL;
 	} else {
 		seq = tell_picture(state, event, ns);
-		data.set = seq > 0 ? intern(state, ns) : NULL;
+		data.set = seq > 0 ? rows_intern(&state->rows, ns) : NULL;
 		data.exec_id = event->kind == NSMON_PROC ? event->proc.exec_id : 0;
 	}
 	if (seq > 0) {
-		remember(state, seq, task->tid, NULL);
-		*row = add(state, &data);
+		rows_remember(&state->rows, seq, task->tid, NULL);
+		*row = rows_add(&state->rows, &data);
 	}
-	release(state, data.set);
+	rows_release(&state->rows, data.set);
 	return seq < 0 ? (int)seq : 0;
 }
 
@@ -566,11 +289,11 @@ static const struct nsmon_ns_set *namespaces_before(const struct event *event)
  */
 static int find_told(struct state *state, const struct event *event, struct row **row)
 {
-	struct row *found = find(state, event->task->tid);
+	struct row *found = rows_find(&state->rows, event->task->tid);
 	int err;
 
 	*row = NULL;
-	if (found && !is_same_task(found, event->task)) {
+	if (found && !row_is_of(found, event->task)) {
 		err = tell_end(state, found, event->time); /* its number is another task's now */
 		if (err)
 			return err;
@@ -579,7 +302,7 @@ static int find_told(struct state *state, const struct event *event, struct row 
 	if (found && event->kind == NSMON_EXEC && is_taken_over(found, event->time)) {
 		bool passed_over = found->data.kind == ROW_ENDING;
 
-		drop(state, found);
+		rows_drop(&state->rows, found);
 		found = NULL;
 		if (passed_over) { /* by the first picture, between two numbers: another one has it */
 			state->doubt = true;
@@ -588,7 +311,7 @@ static int find_told(struct state *state, const struct event *event, struct row 
 	}
 	if (found && found->data.kind == ROW_ENDING && is_owed(state, event)) {
 		if (event->kind == NSMON_EXIT)
-			drop(state, found);
+			rows_drop(&state->rows, found);
 		return 1;
 	}
 	if (found && found->data.kind != ROW_TOLD)
@@ -656,8 +379,9 @@ static bool lacks(const struct row *row, const struct nsmon_ns_set *found)
 /* The row that a child's begins as. */
 static struct row *find_creator(const struct state *state, const struct event *event)
 {
-	struct row *row = find(state, state->options->threads ? event->fork.creator_tid
-							      : event->fork.creator_pid);
+	struct row *row =
+		rows_find(&state->rows, state->options->threads ? event->fork.creator_tid
+								: event->fork.creator_pid);
 
 	if (!row || row->data.kind != ROW_TOLD ||
 	    row->data.task.start_ns != event->fork.creator_start_ns)
@@ -668,7 +392,8 @@ static struct row *find_creator(const struct state *state, const struct event *e
 static int handle_fork(struct state *state, const struct event *event)
 {
 	const bool with_row = state->tracks && event->fork.told && has_row(state, event->task);
-	struct row *row = has_row(state, event->task) ? find(state, event->task->tid) : NULL;
+	struct row *row =
+		has_row(state, event->task) ? rows_find(&state->rows, event->task->tid) : NULL;
 	struct row_data data = {
 		.task = *event->task,
 		.told_cgroup_id = event->task->cgroup_id,
@@ -681,10 +406,10 @@ static int handle_fork(struct state *state, const struct event *event)
 	int64_t seq;
 	int err;
 
-	if (row && is_same_task(row, event->task) && row->data.read_ns) /* a picture has it */
+	if (row && row_is_of(row, event->task) && row->data.read_ns) /* a picture has it */
 		return is_owed(state, event) ? tell_as_it_is(state, event) : 0;
-	if (row && is_same_task(row, event->task)) {
-		drop(state, row);
+	if (row && row_is_of(row, event->task)) {
+		rows_drop(&state->rows, row);
 	} else if (row) {
 		err = tell_end(state, row, event->time);
 		if (err)
@@ -702,8 +427,8 @@ static int handle_fork(struct state *state, const struct event *event)
 		data.set = creator ? creator->data.set : NULL;
 		if (with_row) {
 			state->doubt |= state->complete && !data.set && can_compare(state);
-			remember(state, seq, event->task->tid, NULL);
-			row = add(state, &data);
+			rows_remember(&state->rows, seq, event->task->tid, NULL);
+			row = rows_add(&state->rows, &data);
 		}
 	}
 	if (!event->change)
@@ -819,23 +544,23 @@ static struct row *rename_row(struct state *state, int64_t seq, struct row *thre
 			      const struct event *exec)
 {
 	const uint32_t tid = exec->task->tid;
-	struct row *leader = find(state, tid);
+	struct row *leader = rows_find(&state->rows, tid);
 	struct row_data data = thread->data;
 
 	data.task.tid = tid;
-	share(data.set);
-	remember(state, seq, thread->data.task.tid, thread);
+	rows_share(data.set);
+	rows_remember(&state->rows, seq, thread->data.task.tid, thread);
 	if (state->repairing) {
 		thread->data.event_ns = exec->time;
-		set_kind(state, thread, ROW_ENDED);
+		rows_set_kind(&state->rows, thread, ROW_ENDED);
 	} else {
-		drop(state, thread);
+		rows_drop(&state->rows, thread);
 	}
-	remember(state, seq, tid, leader);
+	rows_remember(&state->rows, seq, tid, leader);
 	if (leader)
-		drop(state, leader);
-	thread = add(state, &data);
-	release(state, data.set);
+		rows_drop(&state->rows, leader);
+	thread = rows_add(&state->rows, &data);
+	rows_release(&state->rows, data.set);
 	return thread;
 }
 
@@ -843,7 +568,7 @@ static struct row *rename_row(struct state *state, int64_t seq, struct row *thre
 static struct row *find_execed(const struct state *state, const struct event *event)
 {
 	struct row *row = state->options->threads && event->exec.old_tid
-				  ? find(state, event->exec.old_tid)
+				  ? rows_find(&state->rows, event->exec.old_tid)
 				  : NULL;
 
 	return row && row->data.task.pid == event->task->pid && row->data.kind == ROW_TOLD ? row
@@ -859,7 +584,7 @@ static bool is_partial(const struct row *row)
 static int end_namesake(struct state *state, const struct event *event)
 {
 	struct row *row = state->options->threads && event->exec.old_tid
-				  ? find(state, event->exec.old_tid)
+				  ? rows_find(&state->rows, event->exec.old_tid)
 				  : NULL;
 
 	return row && row->data.task.pid != event->task->pid ? tell_end(state, row, event->time)
@@ -888,7 +613,7 @@ static int handle_exec(struct state *state, const struct event *event)
 	if (thread)
 		row = rename_row(state, seq, thread, event);
 	else
-		remember(state, seq, row->data.task.tid, row);
+		rows_remember(&state->rows, seq, row->data.task.tid, row);
 	if (!row)
 		return 0;
 	row->data.exec_id = event->exec.exec_id;
@@ -921,7 +646,7 @@ static int64_t tell_move(struct state *state, const struct event *event, struct 
 	moved.old_cgroup_id = row ? row->data.told_cgroup_id : 0;
 	seq = state->tell(state->context, &moved, STATE_EVENT);
 	if (seq > 0 && row) {
-		remember(state, seq, row->data.task.tid, row);
+		rows_remember(&state->rows, seq, row->data.task.tid, row);
 		row->data.told_cgroup_id = event->task->cgroup_id;
 	}
 	return seq;
@@ -951,20 +676,20 @@ static int handle_exit(struct state *state, const struct event *event)
 	int told = find_told(state, event, &row);
 
 	if (told <= 0) {
-		row = told == 0 ? find(state, event->task->tid) : NULL;
+		row = told == 0 ? rows_find(&state->rows, event->task->tid) : NULL;
 		if (row && row->data.kind == ROW_ENDING)
-			drop(state, row);
+			rows_drop(&state->rows, row);
 		return told;
 	}
 	seq = state->tell(state->context, event, STATE_EVENT);
 	if (seq <= 0 || !row)
 		return seq < 0 ? (int)seq : 0;
-	remember(state, seq, row->data.task.tid, row);
+	rows_remember(&state->rows, seq, row->data.task.tid, row);
 	touch(row, event);
 	if (state->repairing)
-		set_kind(state, row, ROW_ENDED);
+		rows_set_kind(&state->rows, row, ROW_ENDED);
 	else
-		drop(state, row);
+		rows_drop(&state->rows, row);
 	return 0;
 }
 
@@ -973,8 +698,8 @@ static void forget_picture(struct state *state)
 {
 	struct row *row, *next;
 
-	HASH_ITER(hh, state->rows, row, next)
-	drop(state, row);
+	HASH_ITER(hh, state->rows.by_tid, row, next)
+	rows_drop(&state->rows, row);
 	state_settle(state); /* nothing comes back */
 	state->complete = false;
 }
@@ -1020,17 +745,17 @@ void state_claim(struct state *state, const struct event *proc)
 	for (int type = 0; type < NSMON_NS_TYPES; type++)
 		if (!ns.id[type])
 			ns.inum[type] = 0;
-	set = owner ? intern(state, &ns) : NULL;
+	set = owner ? rows_intern(&state->rows, &ns) : NULL;
 	if (set && (!set->owner || owner < set->owner))
 		set->owner = owner;
 }
 
 void state_forget(struct state *state, uint32_t tid)
 {
-	struct row *row = find(state, tid);
+	struct row *row = rows_find(&state->rows, tid);
 
 	if (row)
-		drop(state, row);
+		rows_drop(&state->rows, row);
 }
 
 /* ---- the first picture ---- */
@@ -1060,14 +785,14 @@ int state_seed(struct state *state, const struct event *proc, bool tell)
 		return 0;
 	}
 	if (data.kind == ROW_TOLD)
-		data.set = intern(state, proc->proc.ns);
-	row = find(state, proc->task->tid);
+		data.set = rows_intern(&state->rows, proc->proc.ns);
+	row = rows_find(&state->rows, proc->task->tid);
 	if (row)
-		drop(state, row);
+		rows_drop(&state->rows, row);
 	if (seq)
-		remember(state, seq, proc->task->tid, NULL);
-	claim(state, add(state, &data));
-	release(state, data.set);
+		rows_remember(&state->rows, seq, proc->task->tid, NULL);
+	claim(state, rows_add(&state->rows, &data));
+	rows_release(&state->rows, data.set);
 	return 0;
 }
 
@@ -1144,7 +869,7 @@ static int compare_program(struct state *state, struct row *row, const struct ev
 	seq = state->tell(state->context, &found, STATE_EVENT);
 	if (seq <= 0)
 		return (int)seq;
-	remember(state, seq, row->data.task.tid, row);
+	rows_remember(&state->rows, seq, row->data.task.tid, row);
 	row->data.exec_id = proc->proc.exec_id;
 	row->data.seeded = false; /* what the kernel delivers after all is told as well */
 	return 0;
@@ -1183,15 +908,15 @@ int state_pass_task(struct state *state, const struct event *proc)
 		}
 		return seq < 0 ? (int)seq : 0;
 	}
-	row = find(state, proc->task->tid);
-	if (row && !is_same_task(row, proc->task)) {
+	row = rows_find(&state->rows, proc->task->tid);
+	if (row && !row_is_of(row, proc->task)) {
 		err = tell_end(state, row, proc->time);
 		if (err)
 			return err;
 		row = NULL;
 	}
 	if (row && !(flags & NSMON_PROC_ENDING) && is_taken_over(row, proc->time)) {
-		drop(state, row);
+		rows_drop(&state->rows, row);
 		row = NULL;
 	}
 	if (row && row->data.kind == ROW_ENDING)
@@ -1231,7 +956,7 @@ int state_end_pass(struct state *state)
 
 	if (!state_can_repair(state))
 		return 0;
-	HASH_ITER(hh, state->rows, row, next)
+	HASH_ITER(hh, state->rows.by_tid, row, next)
 	{
 		if (row->data.generation == state->generation ||
 		    row->data.event_ns >= state->pass_begin_ns ||
@@ -1253,10 +978,10 @@ void state_end_repair(struct state *state)
 {
 	struct row *row, *next;
 
-	HASH_ITER(hh, state->rows, row, next)
+	HASH_ITER(hh, state->rows.by_tid, row, next)
 	{
 		if (row->data.kind == ROW_ENDED)
-			drop(state, row);
+			rows_drop(&state->rows, row);
 	}
 	state->repairing = false;
 }
@@ -1281,12 +1006,22 @@ bool state_can_find_all(const struct state *state)
 
 bool state_has(const struct state *state, uint32_t tid)
 {
-	return find(state, tid) != NULL;
+	return rows_find(&state->rows, tid) != NULL;
+}
+
+void state_undo(struct state *state, uint64_t last)
+{
+	rows_undo(&state->rows, last);
+}
+
+void state_settle(struct state *state)
+{
+	rows_settle(&state->rows);
 }
 
 size_t state_tasks(const struct state *state)
 {
-	return HASH_COUNT(state->rows) - state->untold + state->threads_told;
+	return HASH_COUNT(state->rows.by_tid) - state->rows.untold + state->threads_told;
 }
 
 /* ---- */
@@ -1311,13 +1046,6 @@ void state_free(struct state *state)
 {
 	if (!state)
 		return;
-	HASH_CLEAR(hh, state->rows);
-	HASH_CLEAR(hh, state->sets);
-	while (state->blocks) {
-		struct block *next = state->blocks->next;
-
-		free(state->blocks);
-		state->blocks = next;
-	}
+	rows_free(&state->rows);
 	free(state);
 }
