@@ -72,9 +72,13 @@ build 's/real_cred;/real_creed;/' 's/real_cred\>/real_creed/g' || exit 1
 expect 'a member with another name' 1 "$header" \
 	"error: task_struct has no member real_creed in $btf"
 
-build '' 's/u64 ns_id;/u64 ns_idd;/; s/ns_common___id \*)ns, ns_id)/ns_common___id *)ns, ns_idd)/' || exit 1
+build 's/io_cgrp_id/io_cgrp_idd/' \
+	's/u64 ns_id;/u64 ns_idd;/; s/ns_common___id \*)ns, ns_id)/ns_common___id *)ns, ns_idd)/
+	s/io_cgrp_id/io_cgrp_idd/' || exit 1
 expect 'a flavour that this kernel lacks' 0 "$header" \
 	'note: ns_common has no member ns_idd: not on this kernel (flavour ns_common___id)' ': 0 errors'
+expect 'a relocated value that this kernel lacks' 0 "$header" \
+	'note: there is no io_cgrp_idd: not on this kernel' ': 0 errors'
 
 build '' 's/unsigned int in_execve : 1;/unsigned int in_execve;/' || exit 1
 expect 'a bit field that is taken for a number' 0 "$header" \
