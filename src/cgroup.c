@@ -56,6 +56,7 @@ struct cgroups {
 	unsigned int looks;
 	bool doubt;
 	bool orphans; /* there may be nodes without a path */
+	struct container *unused; /* no node is in them any more */
 	char *meant; /* the id of the container that the filter's prefix means */
 };
 
@@ -75,14 +76,40 @@ static void forget_text(struct node *node)
 
 /* ---- containers ---- */
 
+/* Both of one that is in no table. */
+static void free_container(struct container *container)
+{
+	runtime_details_free(&container->details);
+	free(container->path);
+	free(container);
+}
+
+static void free_node(struct node *node)
+{
+	free(node->text.bytes);
+	free(node->path);
+	free(node->name);
+	free(node);
+}
+
+/* After whatever has led to that. */
+static void forget_unused(struct cgroups *cgroups)
+{
+	struct container *unused;
+
+	while (cgroups->containers && (unused = cgroups->unused)) {
+		cgroups->unused = unused->next_unused;
+		HASH_DEL(cgroups->containers, unused);
+		free_container(unused);
+	}
+}
+
 static void release(struct cgroups *cgroups, struct container *container)
 {
 	if (!container || --container->users)
 		return;
-	HASH_DEL(cgroups->containers, container);
-	runtime_details_free(&container->details);
-	free(container->path);
-	free(container);
+	container->next_unused = cgroups->unused;
+	cgroups->unused = container;
 }
 
 static void set_container(struct cgroups *cgroups, struct node *node, struct container *container)
@@ -97,6 +124,12 @@ static void set_container(struct cgroups *cgroups, struct node *node, struct con
 		node->due_ns = 0;
 	}
 	forget_text(node);
+}
+
+/* It has up to CONTAINER_ID_MAX bytes. */
+static void set_id(struct container *container, const char *id)
+{
+	memcpy(container->id, id, strlen(id) + 1);
 }
 
 static struct container *new_container(struct cgroups *cgroups, const char *path)
@@ -158,7 +191,7 @@ static struct container *container_of_path(struct cgroups *cgroups, const struct
 	container = new_container(cgroups, node->path);
 	if (!container)
 		return NULL;
-	strcpy(container->id, id);
+	set_id(container, id);
 	container->runtime = match->runtime;
 	container->by_path = true;
 	container_pod_uid(match, container->pod_uid);
@@ -198,7 +231,7 @@ static struct container *container_of_maker(struct cgroups *cgroups, const struc
 	container = new_container(cgroups, node->path);
 	if (!container)
 		return NULL;
-	strcpy(container->id, node->name);
+	set_id(container, node->name);
 	container->runtime = runtime;
 	return container;
 }
@@ -301,8 +334,7 @@ static void take_details(struct cgroups *cgroups, struct container *container,
 	if (details->runtime)
 		container->runtime = container->details.runtime;
 	if (details->id && !container->by_path && strlen(details->id) <= CONTAINER_ID_MAX)
-		strcpy(container->id, details->id);
-	container->users++; /* not to go with the last of them */
+		set_id(container, details->id);
 	HASH_ITER(hh, cgroups->nodes, node, next)
 	{
 		if (node->container != container)
@@ -313,7 +345,6 @@ static void take_details(struct cgroups *cgroups, struct container *container,
 			forget_text(node);
 		decide(cgroups, node);
 	}
-	release(cgroups, container);
 }
 
 static void look_at_files(struct cgroups *cgroups, struct container *container)
@@ -448,18 +479,6 @@ static void place_below(struct cgroups *cgroups, uint64_t id)
 	}
 }
 
-static void free_node(struct cgroups *cgroups, struct node *node)
-{
-	if (cgroups->last_found == node)
-		cgroups->last_found = NULL;
-	HASH_DEL(cgroups->nodes, node);
-	release(cgroups, node->container);
-	free(node->text.bytes);
-	free(node->path);
-	free(node->name);
-	free(node);
-}
-
 static void set_removed(struct cgroups *cgroups, struct node *node)
 {
 	if (node->removed)
@@ -480,12 +499,16 @@ static void set_removed(struct cgroups *cgroups, struct node *node)
 /* Those that were removed first. Not while the nodes are gone through: it may be any of them. */
 static void forget_removed(struct cgroups *cgroups)
 {
-	while (cgroups->removed_count > REMOVED_MAX) {
+	while (cgroups->nodes && cgroups->removed_count > REMOVED_MAX) {
 		struct node *oldest = cgroups->removed_first;
 
 		cgroups->removed_first = oldest->next_removed;
 		cgroups->removed_count--;
-		free_node(cgroups, oldest);
+		if (cgroups->last_found == oldest)
+			cgroups->last_found = NULL;
+		HASH_DEL(cgroups->nodes, oldest);
+		release(cgroups, oldest->container);
+		free_node(oldest);
 	}
 }
 
@@ -543,12 +566,13 @@ void cgroups_event(struct cgroups *cgroups, const struct nsmon_cgroup *tree, uin
 	cgroups->now_ns = now_ns;
 	if (tree->op != NSMON_CGROUP_REMOVED) {
 		put(cgroups, tree->id, tree->parent_id, tree->name, tree);
-		return;
+	} else {
+		node = find(cgroups, tree->id);
+		if (node)
+			set_removed(cgroups, node);
+		forget_removed(cgroups);
 	}
-	node = find(cgroups, tree->id);
-	if (node)
-		set_removed(cgroups, node);
-	forget_removed(cgroups);
+	forget_unused(cgroups);
 }
 
 static void on_directory(void *context, uint64_t id, uint64_t parent_id, const char *name)
@@ -583,6 +607,7 @@ int cgroups_look(struct cgroups *cgroups, const struct hierarchy *hierarchy, uin
 			set_removed(cgroups, node);
 	}
 	forget_removed(cgroups);
+	forget_unused(cgroups);
 	cgroups->doubt = false;
 	cgroups->orphans = false;
 	return 0;
@@ -634,10 +659,9 @@ static void look_for_container(struct cgroups *cgroups, struct node *node)
 		node->tries++;
 		return;
 	}
-	strcpy(container->id, details.id);
+	set_id(container, details.id);
 	set_container(cgroups, node, container);
 	take_details(cgroups, container, &details);
-	decide(cgroups, node);
 	place_below(cgroups, node->cgroup.id);
 }
 
@@ -664,6 +688,7 @@ uint64_t cgroups_resolve(struct cgroups *cgroups, uint64_t now_ns)
 			look_for_container(cgroups, node);
 		due_ns = earlier(due_ns, node->due_ns);
 	}
+	forget_unused(cgroups);
 	for (container = cgroups->containers; container; container = container->hh.next)
 		due_ns = earlier(due_ns, container->due_ns);
 	return due_ns;
@@ -699,12 +724,23 @@ struct cgroups *cgroups_new(const struct cgroup_filter *filter, const char *root
 
 void cgroups_free(struct cgroups *cgroups)
 {
-	struct node *node, *next;
+	struct container *container, *next_container;
+	struct node *node, *next_node;
 
 	if (!cgroups)
 		return;
-	HASH_ITER(hh, cgroups->nodes, node, next)
-	free_node(cgroups, node);
+	node = cgroups->nodes;
+	HASH_CLEAR(hh, cgroups->nodes);
+	for (; node; node = next_node) {
+		next_node = node->hh.next;
+		free_node(node);
+	}
+	container = cgroups->containers;
+	HASH_CLEAR(hh, cgroups->containers);
+	for (; container; container = next_container) {
+		next_container = container->hh.next;
+		free_container(container);
+	}
 	free(cgroups->meant);
 	free(cgroups);
 }

@@ -29,23 +29,26 @@ struct containers {
 	struct entry *entries;
 };
 
-/* Every cgroup of every container; those of its parts come after it. */
-static void add_cgroup(void *context, const struct cgroup *cgroup)
+static struct entry *find_or_add(struct containers *containers, const struct container *container)
 {
-	struct containers *containers = context;
-	const struct container *container = cgroup->container;
 	struct entry *entry;
 
-	if (!container)
-		return;
 	HASH_FIND(hh, containers->entries, &container->number, sizeof(container->number), entry);
 	if (entry)
-		return;
+		return entry;
 	entry = picture_allocate(sizeof(*entry));
 	entry->number = container->number;
 	entry->container = container;
 	entry->cgroup = container->path;
 	HASH_ADD(hh, containers->entries, number, sizeof(entry->number), entry);
+	return entry;
+}
+
+/* Every cgroup of every container; those of its parts come after it. */
+static void add_cgroup(void *context, const struct cgroup *cgroup)
+{
+	if (cgroup->container)
+		find_or_add(context, cgroup->container);
 }
 
 static void count_rows(struct containers *containers)
@@ -59,9 +62,7 @@ static void count_rows(struct containers *containers)
 
 		if (!picture_is_main(row) || !cgroup || !cgroup->container)
 			continue;
-		add_cgroup(containers, cgroup); /* one that was removed since */
-		HASH_FIND(hh, containers->entries, &cgroup->container->number, sizeof(uint64_t),
-			  entry);
+		entry = find_or_add(containers, cgroup->container); /* one that was removed since */
 		entry->processes++;
 		if (!entry->first || row->task.start_ns < entry->first->task.start_ns)
 			entry->first = row;
@@ -178,13 +179,14 @@ void list_containers(struct picture *picture)
 	if (picture->options->output == OUTPUT_TEXT)
 		printf("%-12s %-14s %-6s %-20s %-32s %s\n", "CONTAINER", "RUNTIME", "NPROCS",
 		       "SINCE", "NAMESPACES", "NAME");
-	HASH_ITER(hh, containers.entries, entry, next)
-	{
+	entry = containers.entries;
+	HASH_CLEAR(hh, containers.entries);
+	for (; entry; entry = next) {
+		next = entry->hh.next;
 		if (picture->options->output == OUTPUT_TEXT)
 			print_text(picture, entry);
 		else
 			print_json(picture, entry);
-		HASH_DEL(containers.entries, entry);
 		free(entry);
 	}
 }

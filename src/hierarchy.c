@@ -56,7 +56,7 @@ static bool find_mount(struct hierarchy *hierarchy, FILE *mounts, const char *ty
 		    (path && strcmp(entry.mnt_dir, path) != 0) ||
 		    strlen(entry.mnt_dir) >= sizeof(hierarchy->path))
 			continue;
-		strcpy(hierarchy->path, entry.mnt_dir);
+		memcpy(hierarchy->path, entry.mnt_dir, strlen(entry.mnt_dir) + 1);
 		return true;
 	}
 	return false;

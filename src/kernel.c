@@ -87,7 +87,7 @@ bool kernel_mode_preempts(const char *modes)
 {
 	const char *mode = strchr(modes, '(');
 
-	return !mode || (strncmp(mode, "(none)", 6) && strncmp(mode, "(voluntary)", 11));
+	return !mode || (strncmp(mode, "(none)", 6) != 0 && strncmp(mode, "(voluntary)", 11) != 0);
 }
 
 /*

@@ -192,11 +192,11 @@ static void json_entries(struct list *list)
 
 static void free_entries(struct list *list)
 {
-	struct entry *entry, *next;
+	struct entry *entry = list->entries, *next;
 
-	HASH_ITER(hh, list->entries, entry, next)
-	{
-		HASH_DEL(list->entries, entry);
+	HASH_CLEAR(hh, list->entries);
+	for (; entry; entry = next) {
+		next = entry->hh.next;
 		free(entry->path);
 		free(entry);
 	}

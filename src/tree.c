@@ -231,9 +231,10 @@ void list_tree(struct picture *picture)
 		at = nodes[i].next;
 	}
 	free(nodes);
-	HASH_ITER(hh, tree.sets, set, next)
-	{
-		HASH_DEL(tree.sets, set);
+	set = tree.sets;
+	HASH_CLEAR(hh, tree.sets);
+	for (; set; set = next) {
+		next = set->hh.next;
 		free(set);
 	}
 }
