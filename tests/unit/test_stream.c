@@ -32,6 +32,16 @@ static struct kernel kernel;
 static volatile sig_atomic_t stop;
 static const struct run run = { .options = &options, .kernel = &kernel, .backend = "fentry" };
 
+static struct cgroup_filter filter;
+static struct cgroups *cgroups; /* knows those that a test tells of */
+
+static void ignore_verdict(void *context, uint64_t id, bool wanted)
+{
+	(void)context;
+	(void)id;
+	(void)wanted;
+}
+
 static void limit_file_size(rlim_t bytes)
 {
 	struct rlimit limit;
@@ -64,22 +74,27 @@ static int tear_down(void **state)
 	capture_end(NULL);
 	stream_free(&stream);
 	limit_file_size(RLIM_INFINITY);
+	cgroups_free(cgroups);
+	cgroups = NULL;
 	output_close(output);
 	output = NULL;
 	unlink(path);
 	return rmdir(folder);
 }
 
-static const struct cgroup_filter no_filter;
-static struct cgroups *cgroups; /* knows none */
+static void make_cgroups(void)
+{
+	filter = (struct cgroup_filter){ .path = options.cgroup, .container = options.container };
+	cgroups_free(cgroups);
+	cgroups = cgroups_new(&filter, "/nowhere", ignore_verdict, NULL);
+	assert_non_null(cgroups);
+}
 
 static void open_stream(const char *name)
 {
 	assert_int_equal(output_open(&output, name), 0);
 	stream_free(&stream);
-	if (!cgroups)
-		cgroups = cgroups_new(&no_filter, "", NULL, NULL);
-	assert_non_null(cgroups);
+	make_cgroups();
 	assert_int_equal(stream_init(&stream, &json_formatter, &run, output, cgroups, &stop, 0), 0);
 }
 
@@ -113,6 +128,10 @@ struct row {
 	char event[8];
 	uint64_t seq, pid, count, fork, exec, exit, ns, lost, proc, tasks;
 	char type[24];
+	char cgroup[64]; /* of a record of a task: its path */
+	char old_cgroup[64];
+	char target[16];
+	bool in_container;
 	char time[40];
 };
 
@@ -157,6 +176,10 @@ static void read_rows(void)
 		text(line, len, "event", r->event, sizeof(r->event));
 		text(line, len, "type", r->type, sizeof(r->type));
 		text(line, len, "time", r->time, sizeof(r->time));
+		text(line, len, "cgroup", r->cgroup, sizeof(r->cgroup));
+		text(line, len, "old_cgroup", r->old_cgroup, sizeof(r->old_cgroup));
+		text(line, len, "target", r->target, sizeof(r->target));
+		r->in_container = number(line, len, "container") != UINT64_MAX;
 		r->seq = number(line, len, "seq");
 		r->pid = number(line, len, "pid");
 		r->count = number(line, len, "count");
@@ -546,6 +569,162 @@ static void test_losses_of_the_kernel(void **state)
 	check_row(6, "fork", 5);
 	check_lost_row(7, 6, 0, 0, 0);
 	check_stop_row(8, 5, 0, 0, 0, 7 + 2 + 3 + 9);
+}
+
+static void give_tree(enum nsmon_cgroup_op op, uint64_t id, uint64_t parent_id, const char *name)
+{
+	assert_int_equal(give(record_tree(&record, op, id, parent_id, name)), 0);
+}
+
+/* What a record of the tree says holds for the records behind it, and is none itself. */
+static void test_cgroups(void **state)
+{
+	uint64_t lost[NSMON_KINDS] = { 0 };
+
+	(void)state;
+	open_stream(path);
+	give_tree(NSMON_CGROUP_MADE, 1, 0, "");
+	give_fork(858);
+	assert_true(stream.cgroups_changed);
+	give_tree(NSMON_CGROUP_MADE, 2, 1, "lxc.payload.x");
+	assert_int_equal(give(record_move(&record, 858, "sh", 2)), 0);
+	assert_int_equal(give(record_move(&record, 858, "sh", 2)), 0);
+	give_tree(NSMON_CGROUP_REMOVED, 2, 1, "lxc.payload.x");
+	record_exit(&record, 858, "sh", 0);
+	record.exit.task.cgroup_id = 2;
+	assert_int_equal(give(sizeof(record.exit)), 0);
+	/* A lost record of the tree is no lost record of output, but one to look for. */
+	assert_false(stream.cgroups_doubt);
+	lost[NSMON_CGROUP_TREE] = 3;
+	assert_int_equal(stream_kernel_lost(&stream, lost), 0);
+	assert_true(stream.cgroups_doubt);
+	stream.cgroups_doubt = false;
+	assert_int_equal(stream_kernel_lost(&stream, lost), 0);
+	assert_false(stream.cgroups_doubt);
+	lost[NSMON_CGROUP] = 2;
+	assert_int_equal(stream_kernel_lost(&stream, lost), 0);
+	assert_int_equal(stream_stop(&stream), 0);
+	read_rows();
+	check_row(0, "fork", 858);
+	assert_string_equal(rows[0].cgroup, "/");
+	assert_false(rows[0].in_container);
+	check_row(1, "cgroup", 858);
+	assert_string_equal(rows[1].cgroup, "/lxc.payload.x");
+	assert_string_equal(rows[1].old_cgroup, "/");
+	assert_true(rows[1].in_container);
+	check_row(2, "exit", 858);
+	assert_true(rows[2].in_container);
+	check_row(3, "lost", UINT64_MAX);
+	assert_int_equal(rows[3].count, 2);
+	check_stop_row(4, 1, 0, 1, 0, 2);
+	assert_int_equal(stream.delivered[NSMON_CGROUP], 2);
+	assert_int_equal(stream.delivered[NSMON_CGROUP_TREE], 0);
+	assert_int_equal(stream.totals.written[NSMON_CGROUP], 1);
+}
+
+/* The kernel lets pass what it does not know: who is not wanted is not told. */
+static void test_filter(void **state)
+{
+	(void)state;
+	options.cgroup = "/a";
+	open_stream(path);
+	give_tree(NSMON_CGROUP_MADE, 1, 0, "");
+	give_tree(NSMON_CGROUP_MADE, 2, 1, "a");
+	give_tree(NSMON_CGROUP_MADE, 3, 2, "b");
+	give_fork(10); /* in 1 */
+	record_fork(&record, 696, 11, "sh");
+	record.fork.task.cgroup_id = 99; /* of which nothing is known */
+	assert_int_equal(give(sizeof(record.fork)), 0);
+	record_fork(&record, 696, 12, "sh");
+	record.fork.task.cgroup_id = 3;
+	assert_int_equal(give(sizeof(record.fork)), 0);
+	/* It leaves: that is told, and nothing more. */
+	assert_int_equal(give(record_move(&record, 12, "sh", 2)), 0);
+	assert_int_equal(state_tasks(stream.state), 1);
+	assert_int_equal(give(record_move(&record, 12, "sh", 1)), 0);
+	assert_int_equal(state_tasks(stream.state), 0);
+	assert_int_equal(give(record_move(&record, 12, "sh", 99)), 0);
+	assert_int_equal(give(record_exit(&record, 12, "sh", 0)), 0);
+	assert_int_equal(stream_stop(&stream), 0);
+	read_rows();
+	check_row(0, "fork", 12);
+	assert_string_equal(rows[0].cgroup, "/a/b");
+	check_row(1, "cgroup", 12);
+	assert_string_equal(rows[1].old_cgroup, "/a/b");
+	check_row(2, "cgroup", 12);
+	assert_string_equal(rows[2].cgroup, "/");
+	check_stop_row(3, 1, 0, 0, 0, 0);
+	/* All of them were delivered: nsmon proves it. */
+	assert_int_equal(stream.delivered[NSMON_FORK], 3);
+	assert_int_equal(stream.delivered[NSMON_CGROUP], 3);
+	assert_int_equal(stream.delivered[NSMON_EXIT], 1);
+}
+
+/* Rows of pictures pass the same filter; who comes into it later is a row from then on. */
+static void test_filter_of_pictures(void **state)
+{
+	(void)state;
+	options.container = "x";
+	open_stream(path);
+	give_tree(NSMON_CGROUP_MADE, 1, 0, "");
+	give_tree(NSMON_CGROUP_MADE, 2, 1, "lxc.payload.x");
+	give_picture(); /* in 1 */
+	assert_int_equal(state_tasks(stream.state), 0);
+	record_move(&record, 20, "sh", 2);
+	assert_int_equal(give_late(sizeof(record.proc)), 0);
+	assert_int_equal(state_tasks(stream.state), 1);
+	state_begin_pass(stream.state, stream_now_ns(&stream), true);
+	assert_int_equal(give_row(1, 0, stream_pass_task), 0);
+	assert_int_equal(stream_end_pass(&stream), 0);
+	assert_int_equal(stream_stop(&stream), 0);
+	read_rows();
+	check_row(0, "ready", UINT64_MAX);
+	assert_int_equal(rows[0].tasks, 0);
+	check_row(1, "proc", 20);
+	assert_true(rows[1].in_container);
+	check_row(2, "stop", UINT64_MAX);
+}
+
+/* Whose namespace is entered: looked up by what was told of its programs. */
+static void test_targets(void **state)
+{
+	struct nsmon_ns_set host = { 0 };
+	size_t size;
+
+	(void)state;
+	open_stream(path);
+	memcpy(host.inum, initial_inums, sizeof(initial_inums));
+	state_set_host(stream.state, &host);
+	give_tree(NSMON_CGROUP_MADE, 1, 0, "");
+	give_tree(NSMON_CGROUP_MADE, 2, 1, "lxc.payload.x");
+	give_row(1, NSMON_PROC_KERNEL, stream_seed);
+	record_proc(&record, 1, 20, "sh");
+	record.header.time = stream_now_ns(&stream);
+	record.proc.task.cgroup_id = 2;
+	record.proc.ns.inum[NSMON_NS_NET] = 7;
+	{
+		struct event event;
+
+		assert_int_equal(event_decode(&event, &record, sizeof(record.proc)), 0);
+		assert_int_equal(stream_seed(&stream, &event), 0);
+	}
+	assert_int_equal(stream_seeded(&stream, 1), 0);
+	for (uint32_t i = 0; i < 2; i++) {
+		size = record_ns(&record, 1, "nsenter");
+		record.ns.change.old.inum[NSMON_NS_NET] = i ? 7 : initial_inums[NSMON_NS_NET];
+		record_changed(&record.ns.change, NSMON_NS_NET,
+			       i ? initial_inums[NSMON_NS_NET] : 7, NSMON_REASON_SETNS);
+		record.ns.change.wanted = NSMON_NS_ALL;
+		memset(record.ns.change.reason, NSMON_REASON_SETNS,
+		       sizeof(record.ns.change.reason));
+		assert_int_equal(give_late(size), 0);
+	}
+	assert_int_equal(stream_stop(&stream), 0);
+	read_rows();
+	check_row(3, "ns", 1);
+	assert_string_equal(rows[3].target, "x");
+	check_row(4, "ns", 1);
+	assert_string_equal(rows[4].target, "host");
 }
 
 /* The text has no start and no stop; a lost line it has. */
@@ -943,6 +1122,7 @@ static int end_with_a_stuck_reader(enum last_words how, size_t records, bool int
 		return 90;
 	fcntl(fd, F_SETPIPE_SZ, 4096);
 	stream_free(&stream);
+	make_cgroups();
 	stream_init(&stream, &json_formatter, &run, output, cgroups, &stop, 0);
 	stop = 1;
 	sigaction(SIGALRM, &action, NULL);
@@ -1044,6 +1224,10 @@ int main(void)
 		TEST(test_failed),
 		TEST(test_unreadable_records),
 		TEST(test_losses_of_the_kernel),
+		TEST(test_cgroups),
+		TEST(test_filter),
+		TEST(test_filter_of_pictures),
+		TEST(test_targets),
 		TEST(test_text_has_no_start_and_stop),
 		TEST(test_full_disk),
 		TEST(test_full_device),
