@@ -85,12 +85,27 @@ static __always_inline void handle_cgroup_attach(struct cgroup *to, struct task_
 	submit(r);
 }
 
-SEC("?raw_tp/cgroup_mkdir")
-int on_cgroup_made(unsigned long long *ctx)
-{
-	handle_cgroup_tree((struct cgroup *)ctx[0], NSMON_CGROUP_MADE);
-	return 0;
-}
+/*
+ * Copies, for kernels that may skip a program: told twice, these are told once.
+ * What is missed of the others does no harm.
+ */
+#define CGROUP_EVENTS(suffix)                                                                      \
+	SEC("?raw_tp/cgroup_mkdir")                                                                \
+	int on_cgroup_made##suffix(unsigned long long *ctx)                                        \
+	{                                                                                          \
+		handle_cgroup_tree((struct cgroup *)ctx[0], NSMON_CGROUP_MADE);                    \
+		return 0;                                                                          \
+	}                                                                                          \
+	SEC("?raw_tp/cgroup_attach_task")                                                          \
+	int on_cgroup_attach##suffix(unsigned long long *ctx)                                      \
+	{                                                                                          \
+		handle_cgroup_attach((struct cgroup *)ctx[0], (struct task_struct *)ctx[2]);       \
+		return 0;                                                                          \
+	}
+
+CGROUP_EVENTS()
+CGROUP_EVENTS(_2)
+CGROUP_EVENTS(_3)
 
 SEC("?raw_tp/cgroup_rename")
 int on_cgroup_renamed(unsigned long long *ctx)
@@ -103,13 +118,6 @@ SEC("?raw_tp/cgroup_rmdir")
 int on_cgroup_removed(unsigned long long *ctx)
 {
 	handle_cgroup_tree((struct cgroup *)ctx[0], NSMON_CGROUP_REMOVED);
-	return 0;
-}
-
-SEC("?raw_tp/cgroup_attach_task")
-int on_cgroup_attach(unsigned long long *ctx)
-{
-	handle_cgroup_attach((struct cgroup *)ctx[0], (struct task_struct *)ctx[2]);
 	return 0;
 }
 

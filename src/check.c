@@ -86,6 +86,11 @@ static void print_table(const struct check *check)
 		printf(" (this kernel has none: there are no events of it)\n");
 	}
 	printf("namespace ids %s\n", ids_names[kernel->ids]);
+	printf("cgroups       %s%s%s\n", hierarchy_name(&kernel->hierarchy),
+	       kernel->hierarchy.path[0] ? " in "
+					 : ", not mounted here: of those that exist, paths "
+					   "and containers are not known",
+	       kernel->hierarchy.path);
 	for (enum backend b = BACKEND_FENTRY; b <= BACKEND_TRACEPOINT; b++) {
 		printf("backend       %-10s ", backend_names[b]);
 		if (check->works[b])
@@ -137,7 +142,13 @@ static void print_json(const struct check *check)
 	for (int i = 0; i < NSMON_NS_TYPES; i++)
 		printf("%s\"%s\":%s", i ? "," : "", ns_type_names[i],
 		       true_false(kernel->ns_present & (1U << i)));
-	printf("},\"ns_id\":\"%s\",\"backends\":{", ids_names[kernel->ids]);
+	printf("},\"ns_id\":\"%s\",\"cgroup_hierarchy\":\"%s\"", ids_names[kernel->ids],
+	       hierarchy_name(&kernel->hierarchy));
+	if (kernel->hierarchy.path[0]) {
+		printf(",\"cgroup_mount\":");
+		json_string(kernel->hierarchy.path);
+	}
+	printf(",\"backends\":{");
 	for (enum backend b = BACKEND_FENTRY; b <= BACKEND_TRACEPOINT; b++) {
 		printf("%s\"%s\":{\"works\":%s", b == BACKEND_FENTRY ? "" : ",", backend_names[b],
 		       true_false(check->works[b]));

@@ -68,8 +68,7 @@ static void optional(struct line *line, const char *name, const char *value)
 	line_json(line, value, strlen(value));
 }
 
-/* "id":... and the rest of the members, without braces. */
-static void container_members(struct line *line, const struct container *container)
+void json_container_members(struct line *line, const struct container *container)
 {
 	const struct runtime_details *details = &container->details;
 	const char *pod_uid = details->pod_uid ? details->pod_uid : container->pod_uid;
@@ -95,7 +94,7 @@ static void container_members(struct line *line, const struct container *contain
 void json_container(struct line *line, const struct container *container)
 {
 	line_text(line, "{");
-	container_members(line, container);
+	json_container_members(line, container);
 	line_text(line, "}");
 }
 
@@ -344,6 +343,12 @@ static void names_array(struct line *line, const char *name, const char *const *
 		first = false;
 	}
 	line_text(line, "]");
+}
+
+void json_types(struct line *line, const char *name, uint32_t types)
+{
+	line_text(line, ",");
+	names_array(line, name, ns_type_names, NSMON_NS_TYPES, types);
 }
 
 /* What restricts or widens the stream: a reader can tell what it does not see. */

@@ -22,8 +22,12 @@ void json_args(struct line *line, const char *args, size_t args_len, bool trunca
 /* ,"cgroup":"/path" and ,"container":{...} or ,"unit":"..."; nothing for NULL. */
 void json_cgroup(struct line *line, const struct cgroup *cgroup);
 
-/* {"id":...}: what is known of it. */
+/* {"id":...}: what is known of it; and the same members without the braces. */
 void json_container(struct line *line, const struct container *container);
+void json_container_members(struct line *line, const struct container *container);
+
+/* ,"name":["mnt",...] of the types (bit per enum nsmon_ns_type). */
+void json_types(struct line *line, const char *name, uint32_t types);
 
 /* ,"ns":{...}: of these types (bit per enum nsmon_ns_type) those that the kernel has and the task is in. */
 void json_namespaces(struct line *line, const struct nsmon_ns_set *ns, uint32_t types);

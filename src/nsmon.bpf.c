@@ -119,9 +119,9 @@ struct {
 } ended SEC(".maps");
 
 /*
- * Copies of the programs below, since a kernel may skip one that it has
- * preempted. Each has scratch space of its own: a copy runs once at a time on a
- * CPU, but several may.
+ * Ways into the programs below, since a kernel may skip one that it has preempted.
+ * Each has scratch space of its own: each is taken once at a time on a CPU, but
+ * several may be.
  */
 #define COPIES 3
 
@@ -151,8 +151,9 @@ struct {
 /*
  * A kernel that may preempt a program skips it for the next task on that CPU
  * (kernel/bpf/syscall.c, bpf_prog_get_recursion_context). There each program is
- * attached several times, as copies, and the first that is run for an event
- * does the work. Those of unshare() and setns() may run twice, unharmed.
+ * attached several times, as copies or by gates that call it, and the first that is
+ * run for an event does the work: which one it was is remembered here, until the
+ * last one. Those of unshare() and setns() may run twice, unharmed.
  */
 struct run_key {
 	__u64 of; /* the task's address and enum nsmon_kind */

@@ -230,6 +230,17 @@ struct nsmon_counters {
 	__u64 lost[NSMON_KINDS];
 };
 
+/* Programs that others call, where the kernel may skip one that is attached itself. */
+enum nsmon_body {
+	NSMON_BODY_FORK = 0,
+	NSMON_BODY_EXEC = 1,
+	NSMON_BODY_EXIT = 2,
+	NSMON_BODY_SYS_ENTER = 3,
+	NSMON_BODY_SYS_EXIT = 4,
+};
+
+#define NSMON_BODIES 5
+
 /* Value of a cgroup whose tasks pass the filter. */
 enum nsmon_cgroup_verdict {
 	NSMON_CGROUP_WANTED = 1,

@@ -194,17 +194,22 @@ static size_t list_hooks(struct hook hooks[LINKS_MAX], enum backend backend,
 	bool ns = wants(options, NSMON_NS);
 	bool follow = options->command || options->pid_count;
 	bool failed = ns && options->failed;
+	bool exits = wants(options, NSMON_EXIT) || ns || follow;
+	bool execs = wants(options, NSMON_EXEC) || ns;
+	bool forks = wants(options, NSMON_FORK) || ns || follow;
+	bool gates = kernel->preempts_tracepoints;
 	const struct hook common[] = {
 		/* Before any task is told to be in a cgroup, user space knows its name. */
-		{ PROGRAM(on_cgroup_made), NULL, false, false, true },
+		{ PROGRAMS(on_cgroup_made), NULL, false, false, true },
 		{ PROGRAM(on_cgroup_renamed), NULL, false, false, true },
 		{ PROGRAM(on_cgroup_removed), NULL, false, false, true },
-		{ PROGRAM(on_cgroup_attach), NULL, false, false, wants(options, NSMON_CGROUP) },
-		{ PROGRAMS(on_exit), NULL, false, false,
-		  wants(options, NSMON_EXIT) || ns || follow },
-		{ PROGRAMS(on_exec), NULL, false, false, wants(options, NSMON_EXEC) || ns },
-		{ PROGRAMS(on_fork), NULL, false, false,
-		  wants(options, NSMON_FORK) || ns || follow },
+		{ PROGRAMS(on_cgroup_attach), NULL, false, false, wants(options, NSMON_CGROUP) },
+		{ PROGRAM(on_exit), NULL, false, false, exits && !gates },
+		{ PROGRAM(on_exec), NULL, false, false, execs && !gates },
+		{ PROGRAM(on_fork), NULL, false, false, forks && !gates },
+		{ PROGRAMS(gate_exit), NULL, false, false, exits && gates },
+		{ PROGRAMS(gate_exec), NULL, false, false, execs && gates },
+		{ PROGRAMS(gate_fork), NULL, false, false, forks && gates },
 	};
 	const struct hook fentry[] = {
 		{ PROGRAMS(fexit_unshare), "ksys_unshare", false, false, ns },
@@ -244,8 +249,10 @@ static size_t list_hooks(struct hook hooks[LINKS_MAX], enum backend backend,
 		{ PROGRAM(kprobe_switch), "switch_task_namespaces", false, false, ns },
 	};
 	const struct hook tracepoint[] = {
-		{ PROGRAMS(on_sys_exit), NULL, false, false, ns },
-		{ PROGRAMS(on_sys_enter), NULL, false, false, ns },
+		{ PROGRAM(on_sys_exit), NULL, false, false, ns && !gates },
+		{ PROGRAM(on_sys_enter), NULL, false, false, ns && !gates },
+		{ PROGRAMS(gate_sys_exit), NULL, false, false, ns && gates },
+		{ PROGRAMS(gate_sys_enter), NULL, false, false, ns && gates },
 	};
 	const struct {
 		const struct hook *hooks;
@@ -258,7 +265,7 @@ static size_t list_hooks(struct hook hooks[LINKS_MAX], enum backend backend,
 	size_t n = 0;
 
 	for (size_t i = 0; i < sizeof(common) / sizeof(*common); i++)
-		n = add_hook(hooks, n, &common[i], kernel->preempts_tracepoints);
+		n = add_hook(hooks, n, &common[i], gates);
 	for (size_t i = 0; i < of_backend[backend].count; i++)
 		n = add_hook(hooks, n, &of_backend[backend].hooks[i],
 			     backend == BACKEND_FENTRY ? kernel->preempts_trampolines
@@ -266,9 +273,49 @@ static size_t list_hooks(struct hook hooks[LINKS_MAX], enum backend backend,
 	return n;
 }
 
+static struct bpf_program *program_at(const struct nsmon_bpf *skel, size_t offset)
+{
+	return *(struct bpf_program *const *)((const char *)skel + offset);
+}
+
 static struct bpf_program *program_of(const struct nsmon_bpf *skel, const struct hook *hook)
 {
-	return *(struct bpf_program *const *)((const char *)skel + hook->program);
+	return program_at(skel, hook->program);
+}
+
+/* Programs that gates call. */
+static const struct {
+	size_t gate;
+	size_t program;
+} bodies[NSMON_BODIES] = {
+#define BODY(name)                                                                                 \
+	{                                                                                          \
+		offsetof(struct nsmon_bpf, progs.gate_##name),                                     \
+			offsetof(struct nsmon_bpf, progs.on_##name)                                \
+	}
+	[NSMON_BODY_FORK] = BODY(fork),		[NSMON_BODY_EXEC] = BODY(exec),
+	[NSMON_BODY_EXIT] = BODY(exit),		[NSMON_BODY_SYS_ENTER] = BODY(sys_enter),
+	[NSMON_BODY_SYS_EXIT] = BODY(sys_exit),
+#undef BODY
+};
+
+static void select_bodies(struct nsmon_bpf *skel)
+{
+	for (size_t i = 0; i < NSMON_BODIES; i++)
+		if (bpf_program__autoload(program_at(skel, bodies[i].gate)))
+			bpf_program__set_autoload(program_at(skel, bodies[i].program), true);
+}
+
+static int connect_bodies(const struct nsmon_bpf *skel)
+{
+	for (__u32 i = 0; i < NSMON_BODIES; i++) {
+		int fd = bpf_program__fd(program_at(skel, bodies[i].program));
+
+		if (bpf_program__autoload(program_at(skel, bodies[i].gate)) &&
+		    bpf_map_update_elem(bpf_map__fd(skel->maps.bodies), &i, &fd, BPF_ANY))
+			return -errno;
+	}
+	return 0;
 }
 
 __attribute__((format(printf, 3, 4))) static int refuse(struct probe_refusal *refusal, int err,
@@ -355,6 +402,7 @@ static int select_programs(struct nsmon_bpf *skel, struct hook *hooks, size_t *c
 		hooks[kept++] = *hook;
 	}
 	*count = kept;
+	select_bodies(skel);
 	bpf_program__set_autoload(skel->progs.read_view, true);
 	/* It belongs to a type of the running kernel's own BTF. */
 	bpf_program__set_autoload(skel->progs.snapshot, access(KERNEL_BTF_PATH, R_OK) == 0);
@@ -492,6 +540,9 @@ static int open_backend(struct probe *probe, const struct options *options,
 	if (err)
 		return refuse(refusal, err, "%s", load_error(err, probe->backend));
 	probe->preempts = kernel->built_preemptible;
+	err = connect_bodies(probe->skel);
+	if (err)
+		return refuse(refusal, err, "cannot connect the programs: %s", strerror(-err));
 	read_view(probe);
 	err = seed_followed(probe, options);
 	if (err)
@@ -739,13 +790,15 @@ void probe_lost(const struct probe *probe, uint64_t lost[NSMON_KINDS])
 
 static enum nsmon_kind kind_of(const struct nsmon_bpf *skel, const struct bpf_program *program)
 {
-	if (program == skel->progs.on_fork)
+	if (program == skel->progs.on_fork || program == skel->progs.gate_fork)
 		return NSMON_FORK;
-	if (program == skel->progs.on_exec)
+	if (program == skel->progs.on_exec || program == skel->progs.gate_exec)
 		return NSMON_EXEC;
 	if (program == skel->progs.on_cgroup_attach)
 		return NSMON_CGROUP;
-	return program == skel->progs.on_exit ? NSMON_EXIT : NSMON_NS;
+	if (program == skel->progs.on_exit || program == skel->progs.gate_exit)
+		return NSMON_EXIT;
+	return NSMON_NS;
 }
 
 /* Runs that the kernel skipped; UINT64_MAX for a program that is not loaded. */
@@ -763,7 +816,7 @@ static uint64_t misses_of(const struct bpf_program *program)
 /* Runs for every system call: what all copies missed is hardly ever one of ours. */
 static bool is_seldom_ours(const struct nsmon_bpf *skel, const struct bpf_program *program)
 {
-	return program == skel->progs.on_sys_enter || program == skel->progs.on_sys_exit;
+	return program == skel->progs.gate_sys_enter || program == skel->progs.gate_sys_exit;
 }
 
 /* An event is missed where every copy was skipped: at most as often as the one with the fewest. */

@@ -20,68 +20,121 @@ int read_view(void *ctx)
 	return 0;
 }
 
-/* Has no copy been run before for this event? The last one forgets it. */
-static __always_inline bool is_first_run(__u32 copy, struct task_struct *task, enum nsmon_kind kind,
-					 __u64 nth)
+/* What is run for an event: the key of it in `runs`. */
+static __always_inline struct run_key run_key(struct task_struct *task, enum nsmon_kind kind,
+					      __u64 nth)
 {
-	struct run_key key = { .of = (__u64)task | kind, .nth = nth };
-	__u32 one = 1;
+	return (struct run_key){ .of = (__u64)task | kind, .nth = nth };
+}
+
+static __always_inline struct run_key fork_key(struct task_struct *child)
+{
+	return run_key(child, NSMON_FORK, BPF_CORE_READ(child, start_boottime));
+}
+
+static __always_inline struct run_key exec_key(struct task_struct *task)
+{
+	return run_key(task, NSMON_EXEC, BPF_CORE_READ(task, self_exec_id));
+}
+
+static __always_inline struct run_key exit_key(struct task_struct *task)
+{
+	return run_key(task, NSMON_EXIT, BPF_CORE_READ(task, start_boottime));
+}
+
+/* Has no copy been run before for this event? The last one forgets it. */
+static __always_inline bool is_first_run(__u32 copy, const struct run_key *key)
+{
+	if (copy == COPIES - 1)
+		return bpf_map_delete_elem(&runs, key) != 0;
+	return bpf_map_update_elem(&runs, key, &copy, BPF_NOEXIST) == 0;
+}
+
+/* Which of the copies runs for this event: its scratch space is nobody else's. */
+static __always_inline __u32 copy_of(const struct run_key *key)
+{
+	const __u32 *copy;
 
 	if (!kernel_has.preempts_programs)
-		return true;
-	if (copy == COPIES - 1)
-		return bpf_map_delete_elem(&runs, &key) != 0;
-	return bpf_map_update_elem(&runs, &key, &one, BPF_NOEXIST) == 0;
+		return 0;
+	copy = bpf_map_lookup_elem(&runs, key);
+	return copy ? *copy : COPIES - 1;
 }
 
-static __noinline int fork_event(struct task_struct *child, __u32 copy)
+/*
+ * The programs of the events: attached themselves, or where the kernel may skip
+ * them called by gates, which are. The verifier looks at each of them once.
+ */
+
+SEC("?raw_tp/task_newtask")
+int on_fork(unsigned long long *ctx)
 {
-	if (is_first_run(copy, child, NSMON_FORK, BPF_CORE_READ(child, start_boottime)))
-		handle_fork(child, copy);
-	return 0;
+	struct task_struct *child = (struct task_struct *)ctx[0];
+	const struct run_key key = fork_key(child);
+
+	return handle_fork(child, copy_of(&key));
 }
 
-static __noinline int exec_event(struct task_struct *task, int old_pid, struct linux_binprm *bprm,
-				 __u32 copy)
+SEC("?raw_tp/sched_process_exec")
+int on_exec(unsigned long long *ctx)
 {
-	if (is_first_run(copy, task, NSMON_EXEC, BPF_CORE_READ(task, self_exec_id)))
-		handle_exec(task, old_pid, bprm, copy);
-	return 0;
+	struct task_struct *task = (struct task_struct *)ctx[0];
+	const struct run_key key = exec_key(task);
+
+	return handle_exec(task, ctx[1], (struct linux_binprm *)ctx[2], copy_of(&key));
 }
 
-static __noinline int exit_event(struct task_struct *task, __u64 group_dead_arg, __u32 copy)
+SEC("?raw_tp/sched_process_exit")
+int on_exit(unsigned long long *ctx)
 {
+	struct task_struct *task = (struct task_struct *)ctx[0];
 	bool group_dead = kernel_has.group_dead_arg
-				  ? (bool)group_dead_arg
+				  ? (bool)ctx[1]
 				  : BPF_CORE_READ(task, signal, live.counter) == 0;
 
-	if (is_first_run(copy, task, NSMON_EXIT, BPF_CORE_READ(task, start_boottime)))
-		handle_exit(task, group_dead);
-	return 0;
+	return handle_exit(task, group_dead);
 }
 
-#define TASK_EVENTS(suffix, copy)                                                                  \
+/* By enum body: set by src/probe.c. */
+struct {
+	__uint(type, BPF_MAP_TYPE_PROG_ARRAY);
+	__uint(max_entries, NSMON_BODIES);
+	__type(key, __u32);
+	__type(value, __u32);
+} bodies SEC(".maps");
+
+#define TASK_GATES(suffix, copy)                                                                   \
 	SEC("?raw_tp/task_newtask")                                                                \
-	int on_fork##suffix(unsigned long long *ctx)                                               \
+	int gate_fork##suffix(unsigned long long *ctx)                                             \
 	{                                                                                          \
-		return fork_event((struct task_struct *)ctx[0], copy);                             \
+		const struct run_key key = fork_key((struct task_struct *)ctx[0]);                 \
+                                                                                                   \
+		if (is_first_run(copy, &key))                                                      \
+			bpf_tail_call(ctx, &bodies, NSMON_BODY_FORK);                              \
+		return 0;                                                                          \
 	}                                                                                          \
 	SEC("?raw_tp/sched_process_exec")                                                          \
-	int on_exec##suffix(unsigned long long *ctx)                                               \
+	int gate_exec##suffix(unsigned long long *ctx)                                             \
 	{                                                                                          \
-		return exec_event((struct task_struct *)ctx[0], ctx[1],                            \
-				  (struct linux_binprm *)ctx[2], copy);                            \
+		const struct run_key key = exec_key((struct task_struct *)ctx[0]);                 \
+                                                                                                   \
+		if (is_first_run(copy, &key))                                                      \
+			bpf_tail_call(ctx, &bodies, NSMON_BODY_EXEC);                              \
+		return 0;                                                                          \
 	}                                                                                          \
 	SEC("?raw_tp/sched_process_exit")                                                          \
-	int on_exit##suffix(unsigned long long *ctx)                                               \
+	int gate_exit##suffix(unsigned long long *ctx)                                             \
 	{                                                                                          \
-		return exit_event((struct task_struct *)ctx[0],                                    \
-				  kernel_has.group_dead_arg ? ctx[1] : 0, copy);                   \
+		const struct run_key key = exit_key((struct task_struct *)ctx[0]);                 \
+                                                                                                   \
+		if (is_first_run(copy, &key))                                                      \
+			bpf_tail_call(ctx, &bodies, NSMON_BODY_EXIT);                              \
+		return 0;                                                                          \
 	}
 
-TASK_EVENTS(, 0)
-TASK_EVENTS(_2, 1)
-TASK_EVENTS(_3, 2)
+TASK_GATES(, 0)
+TASK_GATES(_2, 1)
+TASK_GATES(_3, 2)
 
 /*
  * Backend fentry. ksys_unshare() serves the 64-bit and the 32-bit call; the
@@ -291,20 +344,39 @@ static __always_inline int leave_syscall(struct pt_regs *regs, long ret)
 	return 0;
 }
 
-#define SYSCALL_EVENTS(suffix)                                                                     \
+SEC("?raw_tp/sys_enter")
+int on_sys_enter(unsigned long long *ctx)
+{
+	return enter_syscall((struct pt_regs *)ctx[0], ctx[1]);
+}
+
+SEC("?raw_tp/sys_exit")
+int on_sys_exit(unsigned long long *ctx)
+{
+	return leave_syscall((struct pt_regs *)ctx[0], ctx[1]);
+}
+
+/* Those of system calls may run twice, unharmed. */
+#define SYSCALL_GATES(suffix)                                                                      \
 	SEC("?raw_tp/sys_enter")                                                                   \
-	int BPF_PROG(on_sys_enter##suffix, struct pt_regs *regs, long nr)                          \
+	int gate_sys_enter##suffix(unsigned long long *ctx)                                        \
 	{                                                                                          \
-		return enter_syscall(regs, nr);                                                    \
+		if (compat_syscall(ctx[1], current_task()) != SYSCALL_OTHER)                       \
+			bpf_tail_call(ctx, &bodies, NSMON_BODY_SYS_ENTER);                         \
+		return 0;                                                                          \
 	}                                                                                          \
 	SEC("?raw_tp/sys_exit")                                                                    \
-	int BPF_PROG(on_sys_exit##suffix, struct pt_regs *regs, long ret)                          \
+	int gate_sys_exit##suffix(unsigned long long *ctx)                                         \
 	{                                                                                          \
-		return leave_syscall(regs, ret);                                                   \
+		long nr = compat_syscall_nr((struct pt_regs *)ctx[0]);                             \
+                                                                                                   \
+		if (compat_syscall(nr, current_task()) != SYSCALL_OTHER)                           \
+			bpf_tail_call(ctx, &bodies, NSMON_BODY_SYS_EXIT);                          \
+		return 0;                                                                          \
 	}
 
-SYSCALL_EVENTS()
-SYSCALL_EVENTS(_2)
-SYSCALL_EVENTS(_3)
+SYSCALL_GATES()
+SYSCALL_GATES(_2)
+SYSCALL_GATES(_3)
 
 #endif

@@ -57,7 +57,7 @@ class Work:
         self.directory = directory
         self.driver = driver or lib.DRIVER
         self.form = form
-        self.cgroup = cgroups.new
+        self.cgroup, self.into = cgroups.new, cgroups.into
         self.run = lib.trace(self._argv(book, cgroups), *options, form=form, cwd=directory)
         self.book = lib.read_book(book)
         self.expected = lib.Expected(self.book, threads=threads, failed=failed)
@@ -68,6 +68,8 @@ class Work:
             argv += ["--pids-cgroup", cgroups.pids]
         if cgroups.new:
             argv += ["--cgroup", cgroups.new]
+        if cgroups.into:
+            argv += ["--into-cgroup", cgroups.into]
         return argv + ["cases"]
 
     def of(self, case, *kinds):
@@ -88,11 +90,13 @@ class Work:
 
 
 class Cgroups:
-    """A cgroup v2 of our own, and one that lets in a single process."""
+    """A cgroup of our own in the hierarchy that nsmon looks at, one of cgroup v2, and one that lets in a single process."""
 
     def __init__(self):
         self.made = []
-        self.new = self._make_new()
+        root = lib.hierarchy_root()
+        self.new = self._mkdir(root / f"nsmon-test-{os.getpid()}") if root else None
+        self.into = self._make_into()
         self.pids = self._make_pids()
 
     def _mounts(self, kind):
@@ -109,9 +113,9 @@ class Cgroups:
         self.made.append(path)
         return path
 
-    def _make_new(self):
+    def _make_into(self):
         for root, _ in self._mounts("cgroup2"):
-            made = self._mkdir(root / f"nsmon-test-{os.getpid()}")
+            made = self._mkdir(root / f"nsmon-test-into-{os.getpid()}")
             if made:
                 return made
         return None

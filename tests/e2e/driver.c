@@ -41,6 +41,7 @@
 #include <sys/mman.h>
 #include <sys/prctl.h>
 #include <sys/resource.h>
+#include <sys/stat.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
 #include <time.h>
@@ -106,7 +107,8 @@ static char case_name[64];
 static char self_path[PATH_MAX];
 static const char *scratch_dir = "/tmp";
 static const char *pids_cgroup; /* a cgroup whose pids.max is 1 */
-static const char *new_cgroup;	/* an empty cgroup v2 */
+static const char *new_cgroup;	/* an empty cgroup */
+static const char *into_cgroup;	/* an empty one of cgroup v2, for CLONE_INTO_CGROUP */
 static int holder_pid;		/* a task with a new namespace of every type */
 static unsigned int patience = 120;
 
@@ -1213,13 +1215,21 @@ static void case_clone3_untouched(void)
 static void enter_cgroup(const char *dir)
 {
 	char path[PATH_MAX];
+	struct sight s;
+	struct line *l;
+	struct stat st;
 	int fd;
 
 	snprintf(path, sizeof(path), "%s/cgroup.procs", dir);
+	look(&s);
 	fd = open(path, O_WRONLY | O_CLOEXEC);
-	if (fd < 0 || write(fd, "0", 1) != 1)
+	if (fd < 0 || write(fd, "0", 1) != 1 || stat(dir, &st))
 		fatal(path);
 	close(fd);
+	l = line_begin("cgroup", &s);
+	add_hex(l, "dir", dir, strlen(dir));
+	add(l, ",\"inode\":%llu", (unsigned long long)st.st_ino);
+	line_end(l);
 }
 
 static void case_clone_eagain(void)
@@ -1310,7 +1320,7 @@ static void case_uid(void)
 static void case_cgroup(void)
 {
 	if (!new_cgroup) {
-		cannot("no cgroup v2 hierarchy");
+		cannot("no cgroup can be made here");
 		return;
 	}
 	enter_cgroup(new_cgroup);
@@ -1322,13 +1332,13 @@ static void case_clone3_into_cgroup(void)
 {
 	struct kid k = { .how = BY_CLONE3, .flags = CLONE_INTO_CGROUP | CLONE_NEWUTS };
 
-	if (!new_cgroup) {
+	if (!into_cgroup) {
 		cannot("no cgroup v2 hierarchy");
 		return;
 	}
-	k.cgroup = open(new_cgroup, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	k.cgroup = open(into_cgroup, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 	if (k.cgroup < 0)
-		fatal(new_cgroup);
+		fatal(into_cgroup);
 	kid_start(&k);
 	kid_finish(&k);
 }
@@ -2096,6 +2106,8 @@ int main(int argc, char *argv[])
 			pids_cgroup = argv[i + 1];
 		else if (!strcmp(argv[i], "--cgroup"))
 			new_cgroup = argv[i + 1];
+		else if (!strcmp(argv[i], "--into-cgroup"))
+			into_cgroup = argv[i + 1];
 		else
 			return usage();
 		if (book_fd < 0)

@@ -674,6 +674,9 @@ class Expected:
                     self._add_change(pid, tid, op, change)
                 if pid == tid:
                     rows[pid] = entry["after"]
+            elif op == "cgroup":
+                if pathlib.Path(os.fsdecode(bytes.fromhex(entry["dir"]))).is_relative_to(hierarchy_root()):
+                    self._add(pid, tid, event="cgroup", inode=entry["inode"])
             elif op == "exec":
                 if i in came_back:
                     continue
@@ -797,6 +800,8 @@ def summary(r):
         return "exec" + (f" old_tid={r['old_tid']}" if "old_tid" in r else "")
     if kind == "exit":
         return f"exit status={status_of(r)}"
+    if kind == "cgroup":
+        return "cgroup"
     if "errno" in r:
         return f"ns reason={word(r['reason'])} errno={r['errno']}"
     return f"ns {word(r['reason'])} {word(r['type'])} {r['old_inum']} -> {r['inum']}"
@@ -808,6 +813,8 @@ def wanted_summary(w):
         return f"fork ppid={w['ppid']}"
     if kind == "exec":
         return "exec" + (f" old_tid={w['old_tid']}" if w["old_tid"] else "")
+    if kind == "cgroup":
+        return "cgroup"
     if kind == "exit":
         return f"exit status={w.get('status', w.get('statuses', 'any'))}"
     if "errno" in w:
@@ -820,6 +827,8 @@ def check_details(w, r, text, ids):
         return
     if w["event"] == "fork":
         assert r["ptid"] == w["ptid"], r
+    if w["event"] == "cgroup":
+        assert r["cgroup_id"] == w["inode"] != r["old_cgroup_id"], r
     if w["event"] == "ns" and "errno" in w:
         assert r["error"] == error_name(w["errno"]), r
         mask = ~CSIGNAL if w["reason"] == "clone" else ~0
@@ -835,6 +844,20 @@ def check_details(w, r, text, ids):
 
 
 # ---- the machine ----
+
+
+def hierarchy_root():
+    """Where the cgroup hierarchy is mounted that container managers use: cgroup v2 where /sys/fs/cgroup is that, else
+    the first controller of cgroup v1."""
+    mounts = [line.split() for line in pathlib.Path("/proc/self/mounts").read_text(encoding="utf-8").splitlines()]
+    for _, where, fs, *_ in mounts:
+        if fs == "cgroup2" and where == "/sys/fs/cgroup":
+            return pathlib.Path(where)
+    for controller in ("memory", "pids", "cpu", "devices", "freezer", "blkio"):
+        for _, where, fs, options, *_ in mounts:
+            if fs == "cgroup" and controller in options.split(","):
+                return pathlib.Path(where)
+    return next((pathlib.Path(where) for _, where, fs, *_ in mounts if fs == "cgroup2"), None)
 
 
 def proc_ns(pid="self"):

@@ -138,14 +138,15 @@ def test_mounted_without_a_process(tmp_path):
         lib.run(["umount", kept])
 
 
-def test_mounted_in_another_mount_namespace():
+def test_mounted_in_another_mount_namespace(tmp_path):
     """Container runtimes keep theirs where others do not see the mounts."""
-    script = "mount -t tmpfs none /mnt; touch /mnt/n; unshare --net=/mnt/n true; stat -c %i /mnt/n; read x"
-    process = subprocess.Popen(["unshare", "-m", "sh", "-c", script], stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+    script = 'mount -t tmpfs none "$0" && touch "$0/n" && unshare --net="$0/n" true && stat -c %i "$0/n" && read x'
+    process = subprocess.Popen(["unshare", "-m", "sh", "-c", script, tmp_path], stdin=subprocess.PIPE,
+                               stdout=subprocess.PIPE)
     inum = int(process.stdout.readline())
     try:
         entry = by_key(listed())[("net", inum)]
-        assert entry["processes"] == 0 and entry["mounted_on"] == "/mnt/n"
+        assert entry["processes"] == 0 and entry["mounted_on"] == str(tmp_path / "n")
     finally:
         process.communicate(b"\n", timeout=lib.seconds(30))
 

@@ -181,17 +181,26 @@ def test_real_ids(work):
 def test_cgroup(work):
     """The id is the inode number of the cgroup's directory."""
     if not work.cgroup:
-        pytest.skip("no cgroup v2 hierarchy is mounted")
+        pytest.skip("no cgroup can be made here")
+    path = "/" + str(work.cgroup.relative_to(lib.hierarchy_root()))
     inode = work.cgroup.stat().st_ino
     worker = next(b["child"] for b in work.entries("cgroup", "clone") if b["pid"] not in work.expected.births)
     child = next(b["child"] for b in work.entries("cgroup", "clone") if b["pid"] == worker)
     forked, *later = work.run.of(worker)
     assert forked["event"] == "fork" and forked["cgroup_id"] != inode
-    assert later and {r["cgroup_id"] for r in later} == {inode}
-    assert {r["cgroup_id"] for r in work.run.of(child)} == {inode}
+    assert later and {(r["cgroup_id"], r["cgroup"]) for r in later} == {(inode, path)}
+    assert later[0]["event"] == "cgroup" and later[0]["old_cgroup_id"] == forked["cgroup_id"]
+    assert {(r["cgroup_id"], r["cgroup"]) for r in work.run.of(child)} == {(inode, path)}
+    assert not any("container" in r for r in later)
+
+
+def test_clone_into_cgroup(work):
+    """Nothing is moved: the child begins there."""
+    if not work.into or not work.into.is_relative_to(lib.hierarchy_root()):
+        pytest.skip("CLONE_INTO_CGROUP takes cgroup v2, and here cgroup v1 is what container managers use")
     into = next(b["child"] for b in work.entries("clone3-into-cgroup", "clone") if b["flags"])
     assert [r["event"] for r in work.run.of(into)] == ["fork", "ns", "exit"]
-    assert {r["cgroup_id"] for r in work.run.of(into)} == {inode}
+    assert {r["cgroup_id"] for r in work.run.of(into)} == {work.into.stat().st_ino}
 
 
 def test_namespace_ids(work):
