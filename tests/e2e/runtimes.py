@@ -105,6 +105,7 @@ class Witness:
         self.socket.bind(str(self.path))
         self.path.chmod(0o777)
         self.said = []
+        self.synced = threading.Semaphore(0)
         self.thread = threading.Thread(target=self._listen, daemon=True)
         self.thread.start()
 
@@ -112,20 +113,29 @@ class Witness:
         size = struct.calcsize("3i")
         while True:
             data, notes, _, _ = self.socket.recvmsg(4096, socket.CMSG_SPACE(size))
-            if not data:
-                return
+            if data in (b"end", b"sync"):
+                self.synced.release()
+                if data == b"end":
+                    return
+                continue
             tag, word, vpid = data.decode().split()
             [credentials] = [d for _, kind, d in notes if kind == socket.SCM_CREDENTIALS]
             pid, uid, _ = struct.unpack("3i", credentials[:size])
             self.said.append(Said(tag, word, pid, int(vpid), uid))
 
-    def close(self):
+    def _send(self, word):
         with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as own:
-            own.sendto(b"", str(self.path))
+            own.sendto(word, str(self.path))
+        assert self.synced.acquire(timeout=lib.seconds(30)), "the witness does not listen"
+
+    def close(self):
+        self._send(b"end")
         self.thread.join()
         self.socket.close()
 
     def of(self, tag, *words):
+        """What was said until now by all that have this tag."""
+        self._send(b"sync")
         return [s for s in self.said if s.tag == tag and (not words or s.word in words)]
 
     def wait(self, tag, word, count=1):
@@ -147,10 +157,15 @@ class World:
     # What runtimes leave behind at the top of each hierarchy.
     LEFT_BEHIND = ("docker", "libpod_parent", "default", "k8s.io", "machine.slice", "user.slice", "lxc.pivot")
 
+    # Where the directory with what containers are made of is for everybody; pytest's own is root's alone.
+    SHARE = "/run/nsmon-test"
+    WITNESS = SHARE + "/witness"
+
     SETUP = """
         mount -t tmpfs -o mode=0755 run /run
         mount -t tmpfs -o mode=0755 lib /var/lib
-        mkdir -p /run/lock
+        mkdir -p /run/lock "$2"
+        mount --bind "$1" "$2"
         # crun refuses cgroup v2 beside v1.
         if [ "$(stat -f -c %T /sys/fs/cgroup)" = tmpfs ] && mountpoint -q /sys/fs/cgroup/unified; then
             umount /sys/fs/cgroup/unified
@@ -167,12 +182,13 @@ class World:
         self.hierarchy = Hierarchy()
         self.existed = {path for path in self._left_behind() if path.exists()}
         self.witness = Witness(self.directory / "witness")
+        self.directory.chmod(0o755)
         self.rootfs = self.directory / "rootfs"
         self._make_rootfs()
-        self.archive = self.directory / "image.tar"
-        self._make_archive()
-        self.holder = subprocess.Popen(["unshare", "-m", "--propagation", "private", "sh", "-ec", self.SETUP],
-                                       stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+        self._make_archive(self.directory / "image.tar")
+        self.archive = f"{self.SHARE}/image.tar"
+        self.holder = subprocess.Popen(["unshare", "-m", "--propagation", "private", "sh", "-ec", self.SETUP, "-",
+                                        self.directory, self.SHARE], stdin=subprocess.PIPE, stdout=subprocess.PIPE)
         if self.holder.stdout.readline() != b"ready\n":
             raise Missing("a mount namespace with a /run of its own cannot be had")
 
@@ -199,12 +215,12 @@ class World:
         (self.rootfs / "etc/group").write_text("root:x:0:\n")
         (self.rootfs / "etc/os-release").write_text("ID=nsmon-test\n")
 
-    def _make_archive(self):
+    def _make_archive(self, path):
         """As `docker save` writes it, which every runtime takes."""
         layer = io.BytesIO()
         with tarfile.open(fileobj=layer, mode="w") as tar:
-            for path in sorted(self.rootfs.iterdir()):
-                tar.add(path, path.name)
+            for entry in sorted(self.rootfs.iterdir()):
+                tar.add(entry, entry.name)
         architecture = {"x86_64": "amd64", "aarch64": "arm64"}.get(os.uname().machine, os.uname().machine)
         config = json.dumps({
             "architecture": architecture,
@@ -215,7 +231,7 @@ class World:
         }).encode()
         name = hashlib.sha256(config).hexdigest() + ".json"
         manifest = json.dumps([{"Config": name, "RepoTags": [IMAGE], "Layers": ["layer.tar"]}]).encode()
-        with tarfile.open(self.archive, "w") as tar:
+        with tarfile.open(path, "w") as tar:
             for member, data in ((name, config), ("layer.tar", layer.getvalue()), ("manifest.json", manifest)):
                 info = tarfile.TarInfo(member)
                 info.size = len(data)
@@ -326,7 +342,7 @@ class Oci(Runtime):
         # Some machines' root may not raise limits.
         self.config["process"].update(terminal=False, rlimits=[])
         self.config["root"] = {"path": str(self.world.rootfs), "readonly": False}
-        self.config["mounts"].append({"destination": "/witness", "source": str(self.world.witness.directory),
+        self.config["mounts"].append({"destination": "/witness", "source": self.world.WITNESS,
                                       "type": "bind", "options": ["rbind", "rw"]})
         self.config["linux"].pop("seccomp", None)
 
@@ -372,19 +388,20 @@ class Podman(Runtime):
     name = "podman"
     programs = ("podman", "conmon", "crun")
 
+    GLOBAL = ("--cgroup-manager=cgroupfs", "--storage-driver=overlay", "--runtime=crun", "--events-backend=none")
+
     def set_up(self):
         self.version = self.command("--version").stdout.decode().strip()
         self.command("load", "--quiet", "--input", self.world.archive)
 
     def command(self, *arguments, **options):
-        return self.world.run(["podman", "--cgroup-manager=cgroupfs", "--storage-driver=overlay", "--runtime=crun",
-                               "--events-backend=none", *arguments], **options)
+        return self.world.run(["podman", *self.GLOBAL, *arguments], **options)
 
     def options(self, tag):
         # Some machines' root may not raise limits, which Podman does where nobody asks for others.
         return ["--name", tag, "--network=none", "--ulimit=nofile=1024:1024", "--ulimit=nproc=1024:1024",
                 "--security-opt=apparmor=unconfined", "--security-opt=seccomp=unconfined", "--cgroupns=host",
-                f"--volume={self.world.witness.directory}:/witness"]
+                f"--volume={self.world.WITNESS}:/witness"]
 
     def create(self, tag, what=("init",), options=()):
         """Not started yet; its id."""
@@ -403,6 +420,103 @@ class Podman(Runtime):
 
     def stop(self, container):
         self.command("rm", "--force", "--time=0", container.id)
+
+
+class RootlessPodman(Podman):
+    """A user's, with his own systemd and its driver of cgroups. What logind would do, the making of the user's cgroup and
+    the start of that systemd, is done here."""
+
+    GLOBAL = ("--cgroup-manager=systemd", "--storage-driver=vfs", "--runtime=crun", "--events-backend=none")
+    USER, UID = "nsmon-test", 4711
+    HOME = f"/var/lib/{USER}"
+    RUN = f"/run/user/{UID}"
+    MANAGERS = ("/usr/lib/systemd/systemd", "/lib/systemd/systemd")
+    SLICES = ("user.slice", f"user.slice/user-{UID}.slice")
+    CGROUP = SLICES[-1] + f"/user@{UID}.service"
+
+    # A user manager starts only where /run/systemd/system says that systemd is the system's as well.
+    SETUP = """
+        user=$1 uid=$2 home=$3 run=$4
+        mkdir -p "$home/.config/systemd/user/sockets.target.wants" "$run" /run/systemd/system
+        for file in passwd group subuid subgid; do
+            cp "/etc/$file" "/run/$file"
+        done
+        echo "$user:x:$uid:$uid::$home:/bin/sh" >>/run/passwd
+        echo "$user:x:$uid:" >>/run/group
+        echo "$user:200000:65536" | tee -a /run/subuid >>/run/subgid
+        for file in passwd group subuid subgid; do
+            mount --bind "/run/$file" "/etc/$file"
+        done
+        cd "$home/.config/systemd/user"
+        printf '[Socket]\\nListenStream=%%t/bus\\n' >dbus.socket
+        printf '[Service]\\nType=notify\\nNotifyAccess=main\\nExecStart=%s\\n' \\
+            "dbus-daemon --session --address=systemd: --nofork --nopidfile --systemd-activation" >dbus.service
+        ln -s ../dbus.socket sockets.target.wants/
+        chown -R "$uid:$uid" "$home" "$run"
+        chmod 0700 "$home" "$run"
+    """
+
+    # As the user, in a cgroup of his session.
+    AS_USER = """
+        cgroup=$1 uid=$2
+        shift 2
+        echo $$ >"$cgroup/cgroup.procs"
+        cd "$HOME"
+        exec setpriv "--reuid=$uid" "--regid=$uid" --clear-groups "$@"
+    """
+
+    def set_up(self):
+        if not self.world.hierarchy.is_v2:
+            raise Missing("on cgroup v1, Podman makes no cgroups for a user's containers")
+        need("newuidmap", "newgidmap", "setpriv", "dbus-daemon")
+        manager = next((path for path in self.MANAGERS if os.path.exists(path)), None)
+        if not manager:
+            raise Missing("systemd is not installed")
+        for path in ("/etc/subuid", "/etc/subgid"):
+            if not os.path.exists(path):
+                raise Missing(f"there is no {path} to bind over")
+        self.world.run(["sh", "-ec", self.SETUP, "-", self.USER, self.UID, self.HOME, self.RUN])
+        self._delegate()
+        self.manager = self.world.spawn("systemd-user", self.as_user([manager, "--user", "--log-target=console"]))
+        lib.wait_until(self._is_up, "the user's systemd to start", timeout=60)
+        super().set_up()
+
+    def _delegate(self):
+        root = self.world.hierarchy.root
+        self.cgroup = root / self.CGROUP
+        self.session = self.cgroup / "init.scope"
+        self.session.mkdir(parents=True)
+        for above in (root, *(root / s for s in self.SLICES)):
+            (above / "cgroup.subtree_control").write_text("+memory +pids")
+        for path in (self.cgroup, self.session):
+            for name in ("", "cgroup.procs", "cgroup.subtree_control", "cgroup.threads"):
+                os.chown(path / name, self.UID, self.UID)
+
+    def _is_up(self):
+        if self.manager.poll() is not None:
+            raise Missing(f"no systemd of a user runs here: {self.world.log('systemd-user')}")
+        return self.world.run(["test", "-S", f"{self.RUN}/bus"], check=False).returncode == 0
+
+    def as_user(self, argv):
+        environment = {"HOME": self.HOME, "USER": self.USER, "LOGNAME": self.USER, "XDG_RUNTIME_DIR": self.RUN,
+                       "DBUS_SESSION_BUS_ADDRESS": f"unix:path={self.RUN}/bus"}
+        return ["env", *(f"{k}={v}" for k, v in environment.items()),
+                "sh", "-ec", self.AS_USER, "-", self.session, self.UID, *argv]
+
+    def command(self, *arguments, **options):
+        return self.world.run(self.as_user(["podman", *self.GLOBAL, *arguments]), **options)
+
+    def tear_down(self):
+        stop(self.manager)
+        for directory, _, _ in os.walk(self.cgroup):
+            for pid in pathlib.Path(directory, "cgroup.procs").read_text().split():
+                with contextlib.suppress(ProcessLookupError):
+                    os.kill(int(pid), signal.SIGKILL)
+        lib.wait_until(self._is_empty, "the user's processes to end")
+
+    def _is_empty(self):
+        remove_cgroups(self.world.hierarchy.root / self.SLICES[-1])
+        return not self.cgroup.exists()
 
 
 class Docker(Runtime):
@@ -433,7 +547,7 @@ class Docker(Runtime):
 
     def start(self, tag, what=("init",)):
         self.command("run", "--detach", "--name", tag, "--network=none", "--security-opt=apparmor=unconfined",
-                     f"--volume={self.world.witness.directory}:/witness", IMAGE, *inside(tag, *what))
+                     f"--volume={self.world.WITNESS}:/witness", IMAGE, *inside(tag, *what))
         [told] = json.loads(self.command("inspect", "--type=container", tag).stdout)
         return Container(tag, told["Id"], told["State"]["Pid"], told["Name"].lstrip("/"), told["Config"]["Image"])
 
@@ -477,7 +591,7 @@ class Containerd(Runtime):
         return self.world.run(["ctr", *arguments], **options)
 
     def start(self, tag, what=("init",)):
-        mount = f"type=bind,src={self.world.witness.directory},dst=/witness,options=rbind:rw"
+        mount = f"type=bind,src={self.world.WITNESS},dst=/witness,options=rbind:rw"
         self.command("run", "--detach", "--null-io", "--snapshotter=native", f"--mount={mount}", IMAGE, tag,
                      *inside(tag, *what))
         told = json.loads(self.command("containers", "info", tag).stdout)
@@ -511,7 +625,7 @@ class Lxc(Runtime):
             lxc.net.0.type = empty
             lxc.apparmor.profile = unconfined
             lxc.mount.auto = proc:rw sys:ro
-            lxc.mount.entry = {self.world.witness.directory} witness none bind 0 0
+            lxc.mount.entry = {self.world.WITNESS} witness none bind 0 0
             lxc.init.cmd = {shlex.join(inside(tag, *what))}
         """)
         log = f"/run/{tag}.log"
@@ -573,7 +687,7 @@ class Nspawn(Runtime):
         process = self.world.spawn(tag, [
             "sh", "-ec", script, "-", *scopes, "--", "systemd-nspawn", "--quiet", "--keep-unit", "--private-network",
             f"--machine={tag}", f"--directory={self.world.rootfs}",
-            f"--bind={self.world.witness.directory}:/witness", *inside(tag, *what)])
+            f"--bind={self.world.WITNESS}:/witness", *inside(tag, *what)])
         self.running[tag] = process
 
         def machine():
@@ -600,4 +714,13 @@ class Nspawn(Runtime):
         stop(self.bus)
 
 
-RUNTIMES = {cls.name: cls for cls in (Crun, Runc, Podman, Docker, Containerd, Lxc, Nspawn)}
+RUNTIMES = {
+    "crun": Crun,
+    "runc": Runc,
+    "lxc": Lxc,
+    "podman": Podman,
+    "podman-rootless": RootlessPodman,
+    "docker": Docker,
+    "containerd": Containerd,
+    "systemd-nspawn": Nspawn,
+}
