@@ -116,13 +116,29 @@ static struct container *new_container(struct cgroups *cgroups, const char *path
 	return container;
 }
 
-/* Is the container of the cgroup above the one that the path of this cgroup tells? */
-static bool is_same(const struct container *container, const struct container_match *match,
-		    const char *id)
+/*
+ * Is this container, of the cgroup above or of the cgroup itself until now, the one that
+ * the path tells? Not where the id stands in it once more: that is another one, inside.
+ */
+static bool is_same(const struct container *container, const struct node *node,
+		    const struct container_match *match, const char *id)
 {
 	return container && container->by_path && strcmp(container->id, id) == 0 &&
+	       (container == node->container ||
+		(size_t)(match->id - node->path) < strlen(container->path)) &&
 	       (!match->runtime || !container->runtime || container->details.runtime ||
 		strcmp(container->runtime, match->runtime) == 0);
+}
+
+/* What it is in was renamed. */
+static void move_container(struct container *container, const char *path)
+{
+	char *copy = strcmp(container->path, path) == 0 ? NULL : strdup(path);
+
+	if (!copy)
+		return;
+	free(container->path);
+	container->path = copy;
 }
 
 static struct container *container_of_path(struct cgroups *cgroups, const struct node *node,
@@ -133,8 +149,12 @@ static struct container *container_of_path(struct cgroups *cgroups, const struct
 	struct container *container;
 
 	container_id(match, id);
-	if (parent && is_same(parent->container, match, id))
+	if (parent && is_same(parent->container, node, match, id))
 		return parent->container;
+	if (is_same(node->container, node, match, id)) {
+		move_container(node->container, node->path);
+		return node->container;
+	}
 	container = new_container(cgroups, node->path);
 	if (!container)
 		return NULL;
@@ -220,7 +240,7 @@ size_t cgroups_meant(const struct cgroups *cgroups, const struct container *mean
 }
 
 /* The first container that a prefix means is the one that it goes on to mean. */
-static bool is_the_meant(struct cgroups *cgroups, const struct container *container)
+static bool is_the_meant(struct cgroups *cgroups, struct container *container)
 {
 	if (!is_meant(cgroups->filter, container))
 		return false;
@@ -228,10 +248,20 @@ static bool is_the_meant(struct cgroups *cgroups, const struct container *contai
 		cgroups->meant = strdup(container->id);
 	if (!cgroups->meant || strcmp(cgroups->meant, container->id) == 0)
 		return true;
-	log_note("--container '%s': another container that begins so was started (%.64s); it is "
-		 "not traced",
-		 cgroups->filter->container, container->id);
+	if (!container->refused)
+		log_note("--container '%s': another container that begins so was started (%.64s); "
+			 "it is not traced",
+			 cgroups->filter->container, container->id);
+	container->refused = true;
 	return false;
+}
+
+/* One without a path, since it would be too long, is below the same as its parent is. */
+static bool parent_is_wanted(struct cgroups *cgroups, const struct node *node)
+{
+	const struct node *parent = find(cgroups, node->parent_id);
+
+	return parent && parent->cgroup.wanted;
 }
 
 static void decide(struct cgroups *cgroups, struct node *node)
@@ -240,15 +270,24 @@ static void decide(struct cgroups *cgroups, struct node *node)
 	bool wanted = true;
 
 	if (filter->path)
-		wanted = node->path && is_below(node->path, filter->path);
+		wanted = node->path ? is_below(node->path, filter->path)
+				    : parent_is_wanted(cgroups, node);
 	if (wanted && filter->container)
 		wanted = node->container && is_the_meant(cgroups, node->container);
 	node->cgroup.wanted = wanted;
-	if (filter->path || filter->container)
+	if ((filter->path || filter->container) && !node->removed)
 		cgroups->decide(cgroups->context, node->cgroup.id, wanted);
 }
 
 /* ---- the files of runtimes ---- */
+
+/* It is a virtual machine's, which is a unit of systemd. */
+static void set_no_container(struct cgroups *cgroups, struct node *node)
+{
+	set_container(cgroups, node, NULL);
+	node->cgroup.unit_len =
+		container_unit(node->path, node->cgroup.path_len, &node->cgroup.unit);
+}
 
 /* What the files of its runtime say now; everybody who is in it learns of it. */
 static void take_details(struct cgroups *cgroups, struct container *container,
@@ -269,7 +308,7 @@ static void take_details(struct cgroups *cgroups, struct container *container,
 		if (node->container != container)
 			continue;
 		if (details->virtual_machine)
-			set_container(cgroups, node, NULL);
+			set_no_container(cgroups, node);
 		else
 			forget_text(node);
 		decide(cgroups, node);
@@ -352,8 +391,10 @@ static void identify(struct cgroups *cgroups, struct node *node, const struct no
 	struct container *container = NULL;
 	struct container_match match;
 
-	if (!node->path)
+	if (!node->path) { /* not known, or too long: then it is in what its parent is in */
+		set_container(cgroups, node, parent ? parent->container : NULL);
 		return;
+	}
 	if (container_match(node->path, node->cgroup.path_len, &match))
 		container = container_of_path(cgroups, node, parent, &match);
 	else if (parent && parent->container && !parent->container->by_path)
@@ -377,7 +418,7 @@ static void place(struct cgroups *cgroups, struct node *node, const struct nsmon
 	struct node *parent = node->parent_id ? find(cgroups, node->parent_id) : NULL;
 
 	set_path(node, make_path(node, parent));
-	if (!node->path) {
+	if (node->parent_id && !parent) {
 		cgroups->doubt = true;
 		cgroups->orphans = true;
 	}
@@ -385,17 +426,24 @@ static void place(struct cgroups *cgroups, struct node *node, const struct nsmon
 	decide(cgroups, node);
 }
 
-/* Those below a cgroup whose own path has changed. Rare, so each level costs a pass over all. */
+/*
+ * Those below a cgroup whose own path has changed. Rare, so each level costs a pass over
+ * all. It ends where there is no path and nothing changes: also in a circle.
+ */
 static void place_below(struct cgroups *cgroups, uint64_t id)
 {
 	struct node *node, *next;
 
 	HASH_ITER(hh, cgroups->nodes, node, next)
 	{
+		const struct cgroup before = node->cgroup;
+
 		if (node->parent_id != id || node->cgroup.id == id)
 			continue;
 		place(cgroups, node, NULL);
-		place_below(cgroups, node->cgroup.id);
+		if (before.path || node->path || before.container != node->container ||
+		    before.wanted != node->cgroup.wanted)
+			place_below(cgroups, node->cgroup.id);
 	}
 }
 
@@ -413,8 +461,6 @@ static void free_node(struct cgroups *cgroups, struct node *node)
 
 static void set_removed(struct cgroups *cgroups, struct node *node)
 {
-	struct node *oldest = cgroups->removed_first;
-
 	if (node->removed)
 		return;
 	node->removed = true;
@@ -424,11 +470,22 @@ static void set_removed(struct cgroups *cgroups, struct node *node)
 	else
 		cgroups->removed_first = node;
 	cgroups->removed_last = node;
-	if (++cgroups->removed_count <= REMOVED_MAX || !oldest)
-		return;
-	cgroups->removed_first = oldest->next_removed;
-	cgroups->removed_count--;
-	free_node(cgroups, oldest);
+	cgroups->removed_count++;
+	/* The kernel may have heard of it when it had forgotten it. Its last records are told all the same. */
+	if (cgroups->filter->path || cgroups->filter->container)
+		cgroups->decide(cgroups->context, node->cgroup.id, false);
+}
+
+/* Those that were removed first. Not while the nodes are gone through: it may be any of them. */
+static void forget_removed(struct cgroups *cgroups)
+{
+	while (cgroups->removed_count > REMOVED_MAX) {
+		struct node *oldest = cgroups->removed_first;
+
+		cgroups->removed_first = oldest->next_removed;
+		cgroups->removed_count--;
+		free_node(cgroups, oldest);
+	}
 }
 
 static struct node *add(struct cgroups *cgroups, uint64_t id)
@@ -451,6 +508,10 @@ static void put(struct cgroups *cgroups, uint64_t id, uint64_t parent_id, const 
 	bool known = node && node->name && strcmp(node->name, name) == 0 &&
 		     node->parent_id == parent_id && node->path;
 	char *copy;
+
+	/* A walk met it first, which does not know who made it, and took its files to be there. */
+	if (known && tree && !node->container && !node->removed)
+		known = false;
 
 	if (node)
 		node->generation = cgroups->generation;
@@ -486,11 +547,21 @@ void cgroups_event(struct cgroups *cgroups, const struct nsmon_cgroup *tree, uin
 	node = find(cgroups, tree->id);
 	if (node)
 		set_removed(cgroups, node);
+	forget_removed(cgroups);
 }
 
 static void on_directory(void *context, uint64_t id, uint64_t parent_id, const char *name)
 {
 	put(context, id, parent_id, name, NULL);
+}
+
+/* Its path, or that with the mount's in front, is longer than any may be. */
+static bool is_out_of_reach(struct cgroups *cgroups, const struct hierarchy *hierarchy,
+			    const struct node *node)
+{
+	if (!node->path)
+		return find(cgroups, node->parent_id);
+	return strlen(hierarchy->path) + node->cgroup.path_len >= PATH_MAX_BYTES;
 }
 
 int cgroups_look(struct cgroups *cgroups, const struct hierarchy *hierarchy, uint64_t now_ns)
@@ -506,9 +577,11 @@ int cgroups_look(struct cgroups *cgroups, const struct hierarchy *hierarchy, uin
 	/* Those whose removal was lost. One that was made meanwhile is met by the next walk. */
 	HASH_ITER(hh, cgroups->nodes, node, next)
 	{
-		if (node->generation + 1 < cgroups->generation)
+		if (node->generation + 1 < cgroups->generation &&
+		    !is_out_of_reach(cgroups, hierarchy, node))
 			set_removed(cgroups, node);
 	}
+	forget_removed(cgroups);
 	cgroups->doubt = false;
 	cgroups->orphans = false;
 	return 0;

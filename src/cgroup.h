@@ -29,6 +29,7 @@ struct container {
 	unsigned int tries;
 	uint64_t due_ns; /* of the next look at its runtime's files; 0: none */
 	size_t users;
+	bool refused; /* a note has said that it is not the one that is traced */
 	UT_hash_handle hh;
 };
 

@@ -344,6 +344,29 @@ static bool is_path(const char *path, size_t len)
 	       !memmem(path, len, "//", 2);
 }
 
+static bool is_unit(const struct part *part)
+{
+	return ends_with(part, ".service") || ends_with(part, ".scope");
+}
+
+size_t container_unit(const char *path, size_t len, const char **unit)
+{
+	struct part found = { NULL, 0 };
+
+	while (len) {
+		const char *slash = memrchr(path, '/', len);
+		size_t at = slash ? (size_t)(slash - path) + 1 : 0;
+
+		found = (struct part){ path + at, len - at };
+		if (is_unit(&found))
+			break;
+		found = (struct part){ NULL, 0 };
+		len = at ? at - 1 : 0;
+	}
+	*unit = found.at;
+	return found.len;
+}
+
 /* Is this directory, the first of parts, a container's? Then the match is of that one. */
 static bool enter(struct part *parts, const char *end, struct container_match *match)
 {
@@ -381,8 +404,7 @@ bool container_match(const char *path, size_t len, struct container_match *match
 		parts[0] = (struct part){ at, (size_t)(slash - at) };
 		if (enter(parts, end, match)) {
 			memset(parts, 0, sizeof(parts));
-		} else if (match->id_len == 0 &&
-			   (ends_with(parts, ".service") || ends_with(parts, ".scope"))) {
+		} else if (match->id_len == 0 && is_unit(parts)) {
 			match->unit = at;
 			match->unit_len = parts[0].len;
 		}

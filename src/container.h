@@ -33,6 +33,9 @@ struct container_match {
  */
 bool container_match(const char *path, size_t len, struct container_match *match);
 
+/* The innermost .service or .scope of a path, also where there is a container; 0: there is none. */
+size_t container_unit(const char *path, size_t len, const char **unit);
+
 /* Writes the id as its runtime itself tells it, ended by a NUL; returns its length. */
 size_t container_id(const struct container_match *match, char id[CONTAINER_ID_MAX + 1]);
 

@@ -68,25 +68,43 @@ static void optional(struct line *line, const char *name, const char *value)
 	line_json(line, value, strlen(value));
 }
 
+/* ,"k8s":{...} of what is known of a pod. */
+static void pod_members(struct line *line, const struct container *container)
+{
+	const struct runtime_details *details = &container->details;
+	const struct {
+		const char *name, *value;
+	} members[] = {
+		{ "pod_uid", details->pod_uid ? details->pod_uid : container->pod_uid },
+		{ "pod", details->pod },
+		{ "namespace", details->namespace },
+		{ "container_name", details->container_name },
+	};
+	bool any = false;
+
+	for (size_t i = 0; i < sizeof(members) / sizeof(*members); i++) {
+		if (!members[i].value || !*members[i].value)
+			continue;
+		line_string(line, any ? ",\"" : ",\"k8s\":{\"");
+		line_string(line, members[i].name);
+		line_text(line, "\":");
+		line_json(line, members[i].value, strlen(members[i].value));
+		any = true;
+	}
+	if (any)
+		line_text(line, "}");
+}
+
 void json_container_members(struct line *line, const struct container *container)
 {
 	const struct runtime_details *details = &container->details;
-	const char *pod_uid = details->pod_uid ? details->pod_uid : container->pod_uid;
 
 	line_text(line, "\"id\":");
 	line_json(line, container->id, strlen(container->id));
 	optional(line, "runtime", container->runtime);
 	optional(line, "name", details->name);
 	optional(line, "image", details->image);
-	if (*pod_uid || details->pod) {
-		line_text(line, ",\"k8s\":{");
-		line_text(line, "\"pod_uid\":");
-		line_json(line, pod_uid, strlen(pod_uid));
-		optional(line, "pod", details->pod);
-		optional(line, "namespace", details->namespace);
-		optional(line, "container_name", details->container_name);
-		line_text(line, "}");
-	}
+	pod_members(line, container);
 	if (!details->backed)
 		member_true(line, "unverified");
 }

@@ -52,6 +52,9 @@ const volatile struct {
  */
 volatile bool whole = true;
 
+/* While the first picture is taken: also of tasks that the filter does not let through. */
+volatile bool everyone = true;
+
 /*
  * Processes that are followed: how many of their tasks live, or
  * NSMON_FOLLOWED_BEFORE where that is not known. And how many processes.

@@ -305,11 +305,11 @@ static error_t parse_option(int key, char *arg, struct argp_state *state)
 		o->containers = true;
 		break;
 	case OPT_CGROUP:
-		if (arg[0] != '/')
+		if (arg[0] != '/' || strlen(arg) >= PATH_MAX)
 			argp_error(state,
 				   "--cgroup '%s': it takes the path of a cgroup, which begins "
-				   "with '/', as in /proc/PID/cgroup",
-				   arg);
+				   "with '/', as in /proc/PID/cgroup, and has up to %d bytes",
+				   arg, PATH_MAX - 1);
 		o->cgroup = arg;
 		break;
 	case OPT_CONTAINER:

@@ -758,6 +758,11 @@ void probe_want_whole(struct probe *probe, bool whole)
 	__atomic_store_n(&probe->skel->data->whole, whole, __ATOMIC_SEQ_CST);
 }
 
+void probe_want_everyone(struct probe *probe, bool everyone)
+{
+	__atomic_store_n(&probe->skel->data->everyone, everyone, __ATOMIC_SEQ_CST);
+}
+
 void probe_expect_child(struct probe *probe, pid_t parent)
 {
 	__atomic_store_n(&probe->skel->bss->spawner, (__u32)parent, __ATOMIC_SEQ_CST);

@@ -67,6 +67,9 @@ int probe_read(struct probe *probe, probe_record_fn function, void *context, int
 /* When the kernel is to wake the reader. */
 void probe_arm(struct probe *probe, enum nsmon_armed armed);
 
+/* Does a picture show the tasks that the filter does not let through? Yes, to begin with. */
+void probe_want_everyone(struct probe *probe, bool everyone);
+
 /* The next child of this process is followed; 0 ends that. */
 void probe_expect_child(struct probe *probe, pid_t parent);
 

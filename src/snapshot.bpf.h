@@ -95,13 +95,14 @@ int snapshot(struct bpf_iter__task *ctx)
 			.layout = NSMON_LAYOUT,
 		},
 	};
+	bool wanted;
 	__u32 pid;
 
 	if (!task || BPF_CORE_READ(task, exit_state) == EXIT_DEAD)
 		return 0;
 	pid = task_tgid(task);
-	if (!pid || !(is_followed(pid) || pid == filter.self) || !has_row(task) ||
-	    !is_in_cgroup(task))
+	wanted = (is_followed(pid) || pid == filter.self) && is_in_cgroup(task);
+	if (!pid || !has_row(task) || !(wanted || everyone))
 		return 0;
 	r.header.time = bpf_ktime_get_boot_ns();
 	if (!(BPF_CORE_READ(task, flags) & PF_FORKNOEXEC))
@@ -109,7 +110,7 @@ int snapshot(struct bpf_iter__task *ctx)
 	if (!read_ns_set_of_other(&r.ns, task))
 		r.flags |= NSMON_PROC_PARTIAL;
 	read_task(&r.task, task);
-	r.flags |= proc_flags(task);
+	r.flags |= proc_flags(task) | (wanted ? 0 : NSMON_PROC_OTHER);
 	bpf_seq_write(ctx->meta->seq, &r, sizeof(r));
 	return 0;
 }

@@ -131,6 +131,7 @@ int snapshot_first(struct snapshot *snapshot, struct probe *probe, struct stream
 
 	*snapshot = (struct snapshot){ .probe = probe, .stream = stream, .stop = stop };
 	err = probe_has_iterator(probe) ? run(snapshot, stream_seed, NULL) : -ENODATA;
+	probe_want_everyone(probe, false);
 	snapshot->works = err != -ENODATA;
 	if (!snapshot->works) {
 		probe_want_whole(probe, false);

@@ -1002,6 +1002,24 @@ void state_set_host(struct state *state, const struct nsmon_ns_set *host)
 	state->host = *host;
 }
 
+/*
+ * Its end will not be heard of: a number that is used again must not be taken for
+ * its namespace, so only those count that have an id.
+ */
+void state_claim(struct state *state, const struct event *proc)
+{
+	uint64_t owner = state->owner(state->context, proc->task->cgroup_id);
+	struct nsmon_ns_set ns = *proc->proc.ns;
+	struct set *set;
+
+	for (int type = 0; type < NSMON_NS_TYPES; type++)
+		if (!ns.id[type])
+			ns.inum[type] = 0;
+	set = owner ? intern(state, &ns) : NULL;
+	if (set && (!set->owner || owner < set->owner))
+		set->owner = owner;
+}
+
 void state_forget(struct state *state, uint32_t tid)
 {
 	struct row *row = find(state, tid);

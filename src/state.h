@@ -77,6 +77,9 @@ bool state_can_repair(const struct state *state);
 /* And does it show all that is asked for? Not namespaces of which only some changes are told. */
 bool state_can_find_all(const struct state *state);
 
+/* A task that nobody is told of: its container's namespaces may be entered by others. */
+void state_claim(struct state *state, const struct event *proc);
+
 /* Nothing more will be told of this task. */
 void state_forget(struct state *state, uint32_t tid);
 

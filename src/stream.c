@@ -450,6 +450,10 @@ static bool is_row_wanted(struct stream *stream, struct event *proc)
 
 int stream_seed(struct stream *stream, struct event *proc)
 {
+	if (proc->proc.flags & NSMON_PROC_OTHER) {
+		state_claim(stream->state, proc);
+		return 0;
+	}
 	if (!is_row_wanted(stream, proc))
 		return 0;
 	begin_telling(stream);

@@ -72,6 +72,7 @@ def test_check_of_pictures(claims):
         assert {t: n["inum"] for t, n in rows[0]["ns"].items()} == lib.proc_ns(), "nsmon is where its test is"
 
 
+@pytest.mark.anywhere
 def test_check_as_text(claims):
     run = lib.run([lib.NSMON, "check"], text=True)
     assert run.returncode == claims["status"]
@@ -87,6 +88,7 @@ def test_check_as_text(claims):
         assert ("missing" in line) != there
 
 
+@pytest.mark.anywhere
 def test_check_without_privilege(program):
     prefix = [program("setpriv"), "--bounding-set=-bpf,-perfmon,-sys_admin"]
     run = lib.run([*prefix, lib.NSMON, "check", "-o", "json"])

@@ -681,6 +681,7 @@ def test_kernel_threads(frozen):
     assert not snapshots[False][2].get("args") and "exe" not in snapshots[False][2]
 
 
+@pytest.mark.anywhere
 @pytest.mark.parametrize("kind", [*ODD, "dead-leader"])
 def test_witness_in_text(frozen, kind):
     """One line each, parsed strictly, also of hostile names."""
@@ -695,18 +696,21 @@ def test_witness_in_text(frozen, kind):
     assert {t: line.get(t) for t in record["ns"]} == {t: n["inum"] for t, n in record["ns"].items()}
 
 
+@pytest.mark.anywhere
 def test_text_begins_with_the_snapshot(frozen):
     _, _, lines = frozen
     first = next(i for i, r in enumerate(lines) if r["event"] != "proc") if lines[-1]["event"] != "proc" else len(lines)
     assert first == sum(r["event"] == "proc" for r in lines) > 5
 
 
+@pytest.mark.anywhere
 @pytest.mark.parametrize("form", ["json", "text"])
 def test_no_snapshot(form):
     records = lib.trace(["true"], "--no-snapshot", form=form).records
     assert not [r for r in records if r["event"] in ("proc", "ready")]
 
 
+@pytest.mark.anywhere
 @pytest.mark.parametrize("form, told", [("json", True), ("text", False)])
 def test_snapshot_by_default(form, told):
     run = lib.run([lib.NSMON, f"--backend={lib.BACKEND}", "-q", "-o", form, "--", "true"])

@@ -16,22 +16,30 @@
  *   exit   status, duration_ns
  *   ns     ns.TYPE and id.TYPE, as for a fork
  *   failed reason flags error
- *   lost   fork exec exit ns, the totals
+ *   lost   fork exec exit ns cgroup, the totals
  *   kernel_lost   the same, told when the ring buffer is empty
  *   proc   a row of a picture: ns.TYPE=INUM, id.TYPE=N (ns=initial: those of a fresh
  *          system first), exec_id, busy, ending, ended, partial, kernel. Behind `pass`
  *          of a later picture, else of the first one.
  *   seeded, pass (quiet), end_pass, ready   the end of the first picture; a later one; the ready record
- *   option threads|failed|timestamps|snapshot|types|pid|command, before start
+ *   made, renamed, removed   a cgroup: id parent name, and who did it: maker, arg (again for each)
+ *   move   a task is in another cgroup, with the fields of a proc
+ *   file   path text: one that a runtime keeps of a container, in a directory of ours
+ *   resolve   what the files say is looked up
+ *   host   ns.TYPE=INUM, id.TYPE=N: the namespaces of process 1
+ *   option threads|failed|timestamps|snapshot|types|pid|command|cgroup|container, before start
  *   start, stop (switches, switches_known)
  *
  * Every kind takes at=, nanoseconds since boot. The machine booted at
  * 2026-11-23T16:00:00Z; records without at= follow each other by 1 us.
  */
 #include <errno.h>
+#include <ftw.h>
+#include <limits.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <time.h>
 
 #include "nsmon.h"
@@ -50,13 +58,17 @@ static union {
 	struct nsmon_failed failed;
 	struct nsmon_lost lost;
 	struct nsmon_proc proc;
+	struct nsmon_cgroup tree;
 	unsigned char bytes[sizeof(struct nsmon_exec) + NSMON_TEXT_MAX];
 } record;
 
 static struct nsmon_task task;
 static struct stream stream;
+static struct cgroups *cgroups;
+static struct cgroup_filter cgroup_filter;
+static char root[] = "/tmp/nsmon-golden-XXXXXX"; /* stands before the files of runtimes */
 static struct options options = {
-	.events = 1 << NSMON_FORK | 1 << NSMON_EXEC | 1 << NSMON_EXIT | 1 << NSMON_NS,
+	.events = EVENTS_ALL,
 	.types = NSMON_NS_ALL,
 	.reasons = (1 << NSMON_REASONS) - 2,
 };
@@ -334,12 +346,12 @@ static void read_set(struct nsmon_ns_set *set)
 /* In a later picture? */
 static bool passing;
 
-static int give_proc(void)
+/* A row of a task, as a picture and a move have it. */
+static size_t read_proc(enum nsmon_kind kind)
 {
 	static const char *const flags[] = { "busy", "ending", "ended", "partial", "kernel" };
-	struct event event;
 
-	begin(NSMON_PROC, 0);
+	begin(kind, 0);
 	record.header.size = sizeof(record.proc);
 	record.proc.task = task;
 	read_task(&record.proc.task);
@@ -347,9 +359,101 @@ static int give_proc(void)
 	record.proc.exec_id = number_field("exec_id", 0);
 	for (size_t i = 0; i < sizeof(flags) / sizeof(*flags); i++)
 		record.proc.flags |= (uint32_t)has_flag(flags[i]) << i;
-	if (event_decode(&event, &record, sizeof(record.proc)))
+	return sizeof(record.proc);
+}
+
+static int give_proc(void)
+{
+	struct event event;
+
+	if (event_decode(&event, &record, read_proc(NSMON_PROC)))
 		fail("this is no row", words[0]);
 	return passing ? stream_pass_task(&stream, &event) : stream_seed(&stream, &event);
+}
+
+static int give_move(void)
+{
+	return give(read_proc(NSMON_CGROUP));
+}
+
+static void copy_text(char *to, size_t size, const char *text)
+{
+	if (text)
+		memcpy(to, text, strnlen(text, size - 1));
+}
+
+static int give_tree(enum nsmon_cgroup_op op)
+{
+	size_t len = 0;
+
+	begin(NSMON_CGROUP_TREE, 0);
+	record.tree.op = op;
+	record.tree.id = number_field("id", 0);
+	record.tree.parent_id = number_field("parent", 0);
+	copy_text(record.tree.name, sizeof(record.tree.name), field("name"));
+	copy_text(record.tree.maker, sizeof(record.tree.maker), field("maker"));
+	for (size_t i = 1; i < word_count; i++) {
+		const char *arg = value_of(i, "arg");
+
+		if (!arg)
+			continue;
+		if (len + strlen(arg) + 1 > sizeof(record.tree.maker_args))
+			fail("this is too long", arg);
+		memcpy(record.tree.maker_args + len, arg, strlen(arg) + 1);
+		len += strlen(arg) + 1;
+	}
+	record.tree.maker_args_len = (uint32_t)len;
+	return give(sizeof(record.tree));
+}
+
+static int give_made(void)
+{
+	return give_tree(NSMON_CGROUP_MADE);
+}
+
+static int give_renamed(void)
+{
+	return give_tree(NSMON_CGROUP_RENAMED);
+}
+
+static int give_removed(void)
+{
+	return give_tree(NSMON_CGROUP_REMOVED);
+}
+
+static int put_file(void)
+{
+	const char *text = field("text");
+	char path[PATH_MAX];
+	FILE *file;
+
+	if (!field("path") || !text)
+		fail("a file has a path and a text", words[0]);
+	snprintf(path, sizeof(path), "%s%s", root, field("path"));
+	for (char *slash = path + strlen(root) + 1; (slash = strchr(slash, '/')); slash++) {
+		*slash = 0;
+		mkdir(path, 0755);
+		*slash = '/';
+	}
+	file = fopen(path, "we");
+	if (!file || fputs(text, file) < 0 || fclose(file))
+		fail(strerror(errno), path);
+	return 0;
+}
+
+static int resolve(void)
+{
+	cgroups_resolve(cgroups, now);
+	return 0;
+}
+
+static int set_host(void)
+{
+	struct nsmon_ns_set host = { 0 };
+
+	read_set(&host);
+	state_set_host(stream.state, &host);
+	return 0;
 }
 
 static int give_seeded(void)
@@ -395,6 +499,7 @@ static void read_lost(uint64_t lost[NSMON_KINDS])
 {
 	for (int kind = NSMON_FORK; kind <= NSMON_NS; kind++)
 		lost[kind] = number_field(kind_names[kind], 0);
+	lost[NSMON_CGROUP] = number_field("cgroup", 0);
 }
 
 static int give_lost(void)
@@ -432,6 +537,11 @@ static void set_option(void)
 			options.pids[options.pid_count++] = (pid_t)number(value_of(i, "pid"));
 		if (value_of(i, "command"))
 			command[args++] = strdup(value_of(i, "command"));
+		if (value_of(i, "cgroup"))
+			cgroup_filter.path = options.cgroup = strdup(value_of(i, "cgroup"));
+		if (value_of(i, "container"))
+			cgroup_filter.container = options.container =
+				strdup(value_of(i, "container"));
 	}
 	if (args)
 		options.command = command;
@@ -453,7 +563,10 @@ static int obey(void)
 	} kinds[] = { { "fork", give_fork },	 { "exec", give_exec }, { "exit", give_exit },
 		      { "ns", give_ns },	 { "failed", give_failed }, { "lost", give_lost },
 		      { "proc", give_proc },	 { "seeded", give_seeded }, { "pass", begin_pass },
-		      { "end_pass", end_pass }, { "ready", give_ready } };
+		      { "end_pass", end_pass }, { "ready", give_ready },
+		      { "made", give_made },	 { "renamed", give_renamed },
+		      { "removed", give_removed }, { "move", give_move },
+		      { "file", put_file },	 { "resolve", resolve }, { "host", set_host } };
 	uint64_t lost[NSMON_KINDS] = { 0 };
 
 	now = number_field("at", now + 1000);
@@ -477,6 +590,27 @@ static int obey(void)
 	return 0;
 }
 
+/* The kernel's map of wanted cgroups, of which there is none. */
+static void ignore_verdict(void *context, uint64_t id, bool wanted)
+{
+	(void)context;
+	(void)id;
+	(void)wanted;
+}
+
+static int remove_one(const char *path, const struct stat *st, int type, struct FTW *ftw)
+{
+	(void)st;
+	(void)type;
+	(void)ftw;
+	return remove(path);
+}
+
+static void remove_root(void)
+{
+	nftw(root, remove_one, 16, FTW_DEPTH | FTW_PHYS);
+}
+
 int main(int argc, char **argv)
 {
 	static char line[65536];
@@ -487,10 +621,12 @@ int main(int argc, char **argv)
 		fprintf(stderr, "usage: golden text|json < FILE.in\n");
 		return 2;
 	}
-	if (output_open(&output, NULL))
+	if (!mkdtemp(root) || output_open(&output, NULL))
 		return 1;
-	if (stream_init(&stream, strcmp(argv[1], "json") ? &text_formatter : &json_formatter, &run,
-			output, &stop, 0))
+	atexit(remove_root);
+	cgroups = cgroups_new(&cgroup_filter, root, ignore_verdict, NULL);
+	if (!cgroups || stream_init(&stream, strcmp(argv[1], "json") ? &text_formatter : &json_formatter,
+				    &run, output, cgroups, &stop, 0))
 		return 1;
 	while (!err && fgets(line, sizeof(line), stdin)) {
 		line_number++;
@@ -501,6 +637,7 @@ int main(int argc, char **argv)
 	if (!err)
 		err = stream_flush(&stream);
 	stream_free(&stream);
+	cgroups_free(cgroups);
 	output_close(output);
 	return err ? 1 : 0;
 }

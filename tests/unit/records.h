@@ -20,6 +20,7 @@ union record {
 	struct nsmon_failed failed;
 	struct nsmon_lost lost;
 	struct nsmon_proc proc;
+	struct nsmon_cgroup tree;
 	unsigned char bytes[sizeof(struct nsmon_exec) + 2 * 65536];
 };
 
@@ -155,6 +156,49 @@ static inline size_t record_proc(union record *r, uint32_t ppid, uint32_t pid, c
 	record_task(&r->proc.task, ppid, pid, comm);
 	memcpy(r->proc.ns.inum, initial_inums, sizeof(initial_inums));
 	return sizeof(r->proc);
+}
+
+/* The same of a task that was moved to this cgroup. */
+static inline size_t record_move(union record *r, uint32_t pid, const char *comm,
+				 uint64_t cgroup_id)
+{
+	record_proc(r, 1, pid, comm);
+	r->header.kind = NSMON_CGROUP;
+	r->header.seq = 1;
+	r->proc.task.cgroup_id = cgroup_id;
+	return sizeof(r->proc);
+}
+
+/* A cgroup that was made, renamed or removed by `mkdir`. */
+static inline size_t record_tree(union record *r, enum nsmon_cgroup_op op, uint64_t id,
+				 uint64_t parent_id, const char *name)
+{
+	size_t len = strlen(name);
+
+	record_begin(r, NSMON_CGROUP_TREE, sizeof(r->tree), 0);
+	r->tree.id = id;
+	r->tree.parent_id = parent_id;
+	r->tree.op = op;
+	memcpy(r->tree.name, name, len < sizeof(r->tree.name) ? len : sizeof(r->tree.name) - 1);
+	memcpy(r->tree.maker, "mkdir", sizeof("mkdir"));
+	return sizeof(r->tree);
+}
+
+/* args: as the kernel copies the end of the maker's arguments. */
+static inline void record_maker(union record *r, const char *comm, const char *args, size_t len)
+{
+	size_t comm_len = strlen(comm);
+
+	memset(r->tree.maker, 0, sizeof(r->tree.maker));
+	memcpy(r->tree.maker, comm,
+	       comm_len < sizeof(r->tree.maker) ? comm_len : sizeof(r->tree.maker));
+	memset(r->tree.maker_args, 0, sizeof(r->tree.maker_args));
+	if (len > sizeof(r->tree.maker_args)) {
+		args += len - sizeof(r->tree.maker_args);
+		len = sizeof(r->tree.maker_args);
+	}
+	memcpy(r->tree.maker_args, args, len);
+	r->tree.maker_args_len = (uint32_t)len;
 }
 
 static inline size_t record_lost(union record *r, uint64_t forks, uint64_t execs, uint64_t exits,

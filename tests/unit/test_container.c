@@ -555,6 +555,39 @@ static void test_hex_id(void **state)
 	assert_false(container_is_hex_id("", 0));
 }
 
+static void unit_is(const char *path, const char *expected)
+{
+	size_t len = strlen(path);
+	char *copy = malloc(len + 1); /* of its own size, and without a NUL */
+	const char *unit = "x";
+	size_t unit_len;
+
+	assert_non_null(copy);
+	memcpy(copy, path, len);
+	unit_len = container_unit(copy, len, &unit);
+	assert_int_equal(unit_len, expected ? strlen(expected) : 0);
+	if (expected)
+		assert_memory_equal(unit, expected, unit_len);
+	else
+		assert_null(unit);
+	free(copy);
+}
+
+static void test_unit(void **state)
+{
+	(void)state;
+	unit_is("/system.slice/cron.service", "cron.service");
+	unit_is("/system.slice/cron.service/child", "cron.service");
+	unit_is("/a.service/b.slice/c.scope/d/e", "c.scope");
+	unit_is("/machine.slice/machine-a.scope/libvirt/emulator", "machine-a.scope");
+	unit_is("a.service", "a.service");
+	unit_is("/a.slice/b", NULL);
+	unit_is("/.service/.scope", NULL);
+	unit_is("/a.services/b.scope.x", NULL);
+	unit_is("/", NULL);
+	unit_is("", NULL);
+}
+
 #define TEST(function) cmocka_unit_test(function)
 
 int main(void)
@@ -562,7 +595,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		TEST(test_containers), TEST(test_others), TEST(test_near_misses),
 		TEST(test_cut),	       TEST(test_nul),	  TEST(test_long_ids),
-		TEST(test_long_paths), TEST(test_hex_id),
+		TEST(test_long_paths), TEST(test_hex_id),  TEST(test_unit),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

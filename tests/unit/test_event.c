@@ -3,6 +3,7 @@
 #include <errno.h>
 #include <setjmp.h>
 #include <stdarg.h>
+#include <stdbool.h>
 #include <stdlib.h>
 
 #include <cmocka.h>
@@ -24,7 +25,7 @@ static int decode(struct event *event, const void *data, size_t size)
 	return event_decode(event, copy, size);
 }
 
-#define SAMPLES 9
+#define SAMPLES 11
 
 static size_t sample(int n)
 {
@@ -57,6 +58,10 @@ static size_t sample(int n)
 		return record_lost(&record, 1, 2, 3, 4);
 	case 8:
 		return record_proc(&record, 1, 858, "sh");
+	case 9:
+		return record_move(&record, 858, "sh", 77);
+	case 10:
+		return record_tree(&record, NSMON_CGROUP_MADE, 77, 1, "a.slice");
 	}
 	return size;
 }
@@ -75,8 +80,9 @@ static void test_layout_is_what_the_kernel_side_writes(void **state)
 	assert_int_equal(sizeof(struct nsmon_ns_change), 2 * 120 + 16);
 	assert_int_equal(sizeof(struct nsmon_ns), 32 + 64 + 256);
 	assert_int_equal(sizeof(struct nsmon_fork_ns), 112 + 256);
-	assert_int_equal(sizeof(struct nsmon_lost), 32 + 56);
+	assert_int_equal(sizeof(struct nsmon_lost), 32 + 9 * 8);
 	assert_int_equal(sizeof(struct nsmon_proc), 32 + 64 + 120 + 16);
+	assert_int_equal(sizeof(struct nsmon_cgroup), 32 + 8 + 8 + 4 + 4 + 256 + 16 + 256);
 }
 
 static void test_fork(void **state)
@@ -232,6 +238,86 @@ static void test_proc(void **state)
 	assert_int_equal(decode(&e, &record, size + 1000), 0);
 }
 
+/* Of a task that was moved: the row that a picture would have of it. */
+static void test_move(void **state)
+{
+	size_t size = sample(9);
+	struct event e;
+
+	(void)state;
+	record.proc.exec_id = 7;
+	record.proc.flags = NSMON_PROC_PARTIAL;
+	assert_int_equal(decode(&e, &record, size), 0);
+	assert_int_equal(e.kind, NSMON_CGROUP);
+	assert_int_equal(e.task->pid, 858);
+	assert_int_equal(e.task->cgroup_id, 77);
+	assert_int_equal(e.proc.ns->inum[NSMON_NS_MNT], initial_inums[NSMON_NS_MNT]);
+	assert_int_equal(e.proc.exec_id, 7);
+	assert_int_equal(e.proc.flags, NSMON_PROC_PARTIAL);
+	assert_false(e.recovered);
+	assert_null(e.change);
+	assert_null(e.failed);
+	/* What only user space knows is not known yet. */
+	assert_null(e.cgroup);
+	assert_null(e.old_cgroup);
+	assert_int_equal(e.old_cgroup_id, 0);
+	assert_int_equal(e.target.owner, 0);
+	assert_null(e.target.container);
+}
+
+static void test_tree(void **state)
+{
+	static const char args[] = "crun\0run\0web";
+	size_t size = sample(10);
+	struct event e;
+
+	(void)state;
+	record_maker(&record, "crun", args, sizeof(args));
+	assert_int_equal(decode(&e, &record, size), 0);
+	assert_int_equal(e.kind, NSMON_CGROUP_TREE);
+	assert_null(e.task);
+	assert_int_equal(e.tree->id, 77);
+	assert_int_equal(e.tree->parent_id, 1);
+	assert_int_equal(e.tree->op, NSMON_CGROUP_MADE);
+	assert_string_equal(e.tree->name, "a.slice");
+	assert_string_equal(e.tree->maker, "crun");
+	assert_int_equal(e.tree->maker_args_len, sizeof(args));
+	assert_memory_equal(e.tree->maker_args, args, sizeof(args));
+	/* What it may be, and what it may not. */
+	for (uint32_t op = 0; op < 300; op++) {
+		bool valid = op >= NSMON_CGROUP_MADE && op <= NSMON_CGROUP_REMOVED;
+
+		record.tree.op = op;
+		assert_int_equal(decode(&e, &record, size), valid ? 0 : -EINVAL);
+	}
+	record.tree.op = 0x10000 | NSMON_CGROUP_MADE;
+	assert_int_equal(decode(&e, &record, size), -EINVAL);
+}
+
+/* Its name ends in it, and so do the arguments; the name of a task need not. */
+static void test_tree_lengths(void **state)
+{
+	size_t size = sample(10);
+	struct event e;
+
+	(void)state;
+	memset(record.tree.name, 'n', sizeof(record.tree.name));
+	assert_int_equal(decode(&e, &record, size), -EINVAL);
+	record.tree.name[NSMON_CGROUP_NAME_LEN - 1] = 0;
+	assert_int_equal(decode(&e, &record, size), 0);
+	assert_int_equal(strlen(e.tree->name), 255);
+	record.tree.name[0] = 0;
+	assert_int_equal(decode(&e, &record, size), 0);
+	memset(record.tree.maker, 'm', sizeof(record.tree.maker));
+	memset(record.tree.maker_args, 'a', sizeof(record.tree.maker_args));
+	record.tree.maker_args_len = NSMON_MAKER_ARGS_LEN;
+	assert_int_equal(decode(&e, &record, size), 0);
+	record.tree.maker_args_len = NSMON_MAKER_ARGS_LEN + 1;
+	assert_int_equal(decode(&e, &record, size), -EINVAL);
+	record.tree.maker_args_len = UINT32_MAX;
+	assert_int_equal(decode(&e, &record, size), -EINVAL);
+}
+
 static void test_every_truncation(void **state)
 {
 	struct event e;
@@ -288,6 +374,12 @@ static void test_sizes_of_one_kind_under_another(void **state)
 	assert_int_equal(decode(&e, &record, size), -EINVAL);
 	size = sample(6);
 	record.header.flags = 0;
+	assert_int_equal(decode(&e, &record, size), -EINVAL);
+	size = sample(8);
+	record.header.kind = NSMON_CGROUP_TREE;
+	assert_int_equal(decode(&e, &record, size), -EINVAL);
+	size = sample(10);
+	record.header.kind = NSMON_CGROUP;
 	assert_int_equal(decode(&e, &record, size), -EINVAL);
 }
 
@@ -447,6 +539,9 @@ int main(void)
 		cmocka_unit_test(test_failed),
 		cmocka_unit_test(test_lost),
 		cmocka_unit_test(test_proc),
+		cmocka_unit_test(test_move),
+		cmocka_unit_test(test_tree),
+		cmocka_unit_test(test_tree_lengths),
 		cmocka_unit_test(test_every_truncation),
 		cmocka_unit_test(test_too_long),
 		cmocka_unit_test(test_sizes_of_one_kind_under_another),

@@ -12,7 +12,9 @@
 
 #include <cmocka.h>
 
+#include "contained.h"
 #include "format.h"
+#include "json.h"
 #include "records.h"
 #include "schema.h"
 #include "strict.h"
@@ -31,7 +33,7 @@ static int set_up(void **state)
 {
 	(void)state;
 	options = (struct options){
-		.events = 1 << NSMON_FORK | 1 << NSMON_EXEC | 1 << NSMON_EXIT | 1 << NSMON_NS,
+		.events = EVENTS_ALL,
 		.types = NSMON_NS_ALL,
 		.reasons = 0x7e,
 	};
@@ -445,7 +447,9 @@ static void test_recovered(void **state)
 static void test_lost(void **state)
 {
 	static const uint64_t lost[NSMON_KINDS] = {
-		[NSMON_FORK] = 1, [NSMON_EXEC] = 20, [NSMON_EXIT] = 300, [NSMON_NS] = 4000
+		[NSMON_FORK] = 1,	   [NSMON_EXEC] = 20,	   [NSMON_EXIT] = 300,
+		[NSMON_NS] = 4000,	   [NSMON_CGROUP] = 50000, [NSMON_PROC] = 7,
+		[NSMON_CGROUP_TREE] = 600,
 	};
 	struct line line = begin();
 
@@ -453,8 +457,8 @@ static void test_lost(void **state)
 	json_formatter.lost(&line, &run, &stamp, lost);
 	end(&line);
 	assert_string_equal(room, "{\"time\":\"2026-11-23T16:24:00.123456789Z\",\"seq\":7,"
-				  "\"event\":\"lost\",\"count\":4321,\"fork\":1,\"exec\":20,"
-				  "\"exit\":300,\"ns\":4000}");
+				  "\"event\":\"lost\",\"count\":54321,\"fork\":1,\"exec\":20,"
+				  "\"exit\":300,\"ns\":4000,\"cgroup\":50000}");
 }
 
 static void start(void)
@@ -477,11 +481,15 @@ static void test_start(void **state)
 	has("arch", "\"x86_64\"");
 	has("host", "\"box\"");
 	has("boot_id", "\"01234567-89ab-cdef-0123-456789abcdef\"");
-	has("filters", "{\"events\":[\"fork\",\"exec\",\"exit\",\"ns\"],"
+	has("cgroup_hierarchy", "\"v2\"");
+	has("filters", "{\"events\":[\"fork\",\"exec\",\"exit\",\"ns\",\"cgroup\"],"
 		       "\"types\":[\"mnt\",\"uts\",\"ipc\",\"net\",\"pid\",\"pid_for_children\","
 		       "\"user\",\"cgroup\",\"time\",\"time_for_children\"],"
 		       "\"reasons\":[\"clone\",\"unshare\",\"setns\",\"exec\",\"fork\",\"kernel\"]}");
-	assert_int_equal(member_count(), 11);
+	assert_int_equal(member_count(), 12);
+	kernel.hierarchy.controller = NSMON_CONTROLLER_IO;
+	start();
+	has("cgroup_hierarchy", "\"blkio\"");
 	kernel.boot_id[0] = 0;
 	start();
 	lacks("boot_id");
@@ -517,7 +525,7 @@ static void test_filters(void **state)
 /* Everything at its longest: still one whole line. */
 static void test_longest_start(void **state)
 {
-	static char argument[131072];
+	static char argument[131072], cgroup[4096], container[129];
 	char *command[] = { argument, argument, NULL };
 	static char *empty[20000];
 
@@ -527,6 +535,10 @@ static void test_longest_start(void **state)
 		options.pids[i] = 4194304 - (int)i;
 	options.pid_count = PIDS_MAX;
 	options.threads = options.failed = true;
+	memset(cgroup, 1, sizeof(cgroup) - 1);
+	memset(container, 1, sizeof(container) - 1);
+	options.cgroup = cgroup; /* as long as options.c takes them */
+	options.container = container;
 	memset(kernel.uname.release, 1, sizeof(kernel.uname.release) - 1);
 	memset(kernel.uname.machine, 1, sizeof(kernel.uname.machine) - 1);
 	memset(kernel.uname.nodename, 1, sizeof(kernel.uname.nodename) - 1);
@@ -561,7 +573,8 @@ static void test_command_truncated(void **state)
 static void test_stop(void **state)
 {
 	struct totals totals = { .written = { [NSMON_FORK] = 1, [NSMON_EXEC] = 2, [NSMON_EXIT] = 3,
-					      [NSMON_NS] = 4, [NSMON_LOST] = 99, [NSMON_PROC] = 6 },
+					      [NSMON_NS] = 4, [NSMON_CGROUP] = 7, [NSMON_LOST] = 99,
+					      [NSMON_PROC] = 6 },
 				 .lost = 5 };
 	struct line line = begin();
 
@@ -569,7 +582,7 @@ static void test_stop(void **state)
 	json_formatter.stop(&line, &run, &stamp, &totals);
 	end(&line);
 	assert_string_equal(room, "{\"time\":\"2026-11-23T16:24:00.123456789Z\",\"seq\":7,"
-				  "\"event\":\"stop\",\"fork\":1,\"exec\":2,\"exit\":3,\"ns\":4,"
+				  "\"event\":\"stop\",\"fork\":1,\"exec\":2,\"exit\":3,\"ns\":4,\"cgroup\":7,"
 				  "\"proc\":6,\"lost\":5}");
 	totals.has_switches = true;
 	totals.switches = 6;
@@ -646,6 +659,327 @@ static void test_longest_line(void **state)
 	}
 }
 
+/* ---- cgroups and containers */
+
+static struct contained in, other;
+
+static int tear_down(void **state)
+{
+	(void)state;
+	contained_begin(&in, NULL);
+	contained_begin(&other, NULL);
+	return 0;
+}
+
+/* The exit of a task in this cgroup. */
+static void format_in(const struct contained *where)
+{
+	struct event event;
+
+	assert_int_equal(event_decode(&event, &record, record_exit(&record, 858, "ls", 0)), 0);
+	event.cgroup = where ? &where->cgroup : NULL;
+	format_event(&event);
+}
+
+/* The same line again, of the text that is kept. */
+static void again(const struct contained *where)
+{
+	static char first[LINE_MAX_BYTES + 1];
+
+	assert_non_null(where->text.bytes);
+	memcpy(first, room, len + 1);
+	format_in(where);
+	assert_string_equal(room, first);
+}
+
+static void test_cgroup(void **state)
+{
+	(void)state;
+	format_in(NULL);
+	has_task("exit", 1, 858, "ls", 2);
+	contained_begin(&in, NULL); /* its number is known, its path is not */
+	format_in(&in);
+	has_task("exit", 1, 858, "ls", 2);
+	again(&in);
+	contained_begin(&in, "/");
+	format_in(&in);
+	has_task("exit", 1, 858, "ls", 3);
+	has("cgroup", "\"/\"");
+	lacks("container");
+	lacks("unit");
+	again(&in);
+	contained_begin(&in, "/system.slice/a b.service/child");
+	in.cgroup.unit = in.cgroup.path + strlen("/system.slice/");
+	in.cgroup.unit_len = strlen("a b.service");
+	format_in(&in);
+	has_task("exit", 1, 858, "ls", 4);
+	has("cgroup", "\"/system.slice/a b.service/child\"");
+	has("unit", "\"a b.service\"");
+	again(&in);
+	contained_begin(&in, "/lxc.payload.a");
+	format_in(&in);
+	lacks("unit");
+}
+
+static void test_container(void **state)
+{
+	struct container *container = contained_in(&in, "/web", "web", "crun");
+
+	(void)state;
+	format_in(&in);
+	has_task("exit", 1, 858, "ls", 4);
+	has("cgroup", "\"/web\"");
+	has("container", "{\"id\":\"web\",\"runtime\":\"crun\"}");
+	lacks("unit");
+	lacks("raw");
+	again(&in);
+	/* Each member alone. */
+	container->details.backed = false;
+	contained_forget_text(&in);
+	format_in(&in);
+	has("container", "{\"id\":\"web\",\"runtime\":\"crun\",\"unverified\":true}");
+	container = contained_in(&in, "/web", "web", NULL);
+	format_in(&in);
+	has("container", "{\"id\":\"web\"}");
+	container->details.name = (char[]){ "a" };
+	contained_forget_text(&in);
+	format_in(&in);
+	has("container", "{\"id\":\"web\",\"name\":\"a\"}");
+	container->details.name = NULL;
+	container->details.image = (char[]){ "docker.io/library/nginx:1.27" };
+	contained_forget_text(&in);
+	format_in(&in);
+	has("container", "{\"id\":\"web\",\"image\":\"docker.io/library/nginx:1.27\"}");
+	again(&in);
+}
+
+#define POD_UID "3d274242-8ee0-11e9-a8a6-1e68d864ef1a"
+
+/* Of a pod it is known what its path tells, or what files do, and no more. */
+static void test_pod(void **state)
+{
+	struct container *container = contained_in(&in, "/x", "c", "containerd");
+
+	(void)state;
+	strcpy(container->pod_uid, POD_UID);
+	format_in(&in);
+	has("container", "{\"id\":\"c\",\"runtime\":\"containerd\","
+			 "\"k8s\":{\"pod_uid\":\"" POD_UID "\"}}");
+	container->details.pod_uid = (char[]){ "another" }; /* the API server's, of a static pod */
+	container->details.pod = (char[]){ "web-0" };
+	container->details.namespace = (char[]){ "default" };
+	container->details.container_name = (char[]){ "nginx" };
+	contained_forget_text(&in);
+	format_in(&in);
+	has("container", "{\"id\":\"c\",\"runtime\":\"containerd\",\"k8s\":{"
+			 "\"pod_uid\":\"another\",\"pod\":\"web-0\",\"namespace\":\"default\","
+			 "\"container_name\":\"nginx\"}}");
+	/* Files of old ones lack the uid, and the path need not tell it. */
+	container->pod_uid[0] = 0;
+	container->details.pod_uid = NULL;
+	contained_forget_text(&in);
+	format_in(&in);
+	has("container", "{\"id\":\"c\",\"runtime\":\"containerd\",\"k8s\":{\"pod\":\"web-0\","
+			 "\"namespace\":\"default\",\"container_name\":\"nginx\"}}");
+	container->details.pod = container->details.namespace = NULL;
+	contained_forget_text(&in);
+	format_in(&in);
+	has("container", "{\"id\":\"c\",\"runtime\":\"containerd\",\"k8s\":{"
+			 "\"container_name\":\"nginx\"}}");
+}
+
+/* A user chooses the names of cgroups, and of most that is in files. */
+static void test_hostile_containers(void **state)
+{
+	struct container *container;
+
+	(void)state;
+	contained_begin(&in, "/a\n\",\"pid\":1\033[2J");
+	format_in(&in);
+	has("cgroup", "\"/a\\n\\\",\\\"pid\\\":1\\u001b[2J\"");
+	lacks("raw");
+	again(&in);
+	/* The flag is also of the text that is kept. */
+	contained_begin(&in, "/\xff");
+	for (int i = 0; i < 3; i++) {
+		format_in(&in);
+		has("cgroup", "\"/\xef\xbf\xbd\"");
+		has("raw", "true");
+	}
+	/* ... and of no other record. */
+	contained_begin(&other, "/b");
+	format_in(&other);
+	lacks("raw");
+	format_in(&other);
+	lacks("raw");
+	/* A text that is kept is not raw because of what was in front of it. */
+	contained_forget_text(&other);
+	{
+		struct event event;
+
+		assert_int_equal(event_decode(&event, &record, record_exit(&record, 858, "\xff", 0)),
+				 0);
+		event.cgroup = &other.cgroup;
+		format_event(&event);
+		has("raw", "true");
+	}
+	format_in(&other);
+	lacks("raw");
+	container = contained_in(&in, "/c", "a b=\"\n\xfe", "crun");
+	container->details.name = (char[]){ "\xe2\x80\xae" "fdp" };
+	container->details.image = (char[]){ "\\" };
+	for (int i = 0; i < 2; i++) {
+		format_in(&in);
+		has("container",
+		    "{\"id\":\"a b=\\\"\\n\xef\xbf\xbd\",\"runtime\":\"crun\","
+		    "\"name\":\"\\u202efdp\",\"image\":\"\\\\\"}");
+		has("raw", "true");
+	}
+}
+
+static void format_move(const struct contained *from, const struct contained *to, uint64_t old_id)
+{
+	size_t size = record_move(&record, 858, "sh", 1);
+	struct event event;
+
+	assert_int_equal(event_decode(&event, &record, size), 0);
+	event.cgroup = to ? &to->cgroup : NULL;
+	event.old_cgroup = from ? &from->cgroup : NULL;
+	event.old_cgroup_id = old_id;
+	format_event(&event);
+}
+
+static void test_move(void **state)
+{
+	(void)state;
+	/* Nothing is known but the number. */
+	format_move(NULL, NULL, 0);
+	has_task("cgroup", 1, 858, "sh", 0);
+	format_move(NULL, NULL, 77);
+	has_task("cgroup", 1, 858, "sh", 1);
+	has_number("old_cgroup_id", 77);
+	contained_begin(&in, "/a");
+	contained_begin(&other, NULL);
+	format_move(&other, &in, 77);
+	has_task("cgroup", 1, 858, "sh", 2);
+	has("cgroup", "\"/a\"");
+	contained_begin(&other, "/b");
+	format_move(&other, &in, 77);
+	has_task("cgroup", 1, 858, "sh", 3);
+	has("old_cgroup", "\"/b\"");
+	contained_in(&other, "/lxc.payload.x", "x", "lxc");
+	format_move(&other, &in, 77);
+	has_task("cgroup", 1, 858, "sh", 4);
+	has("old_cgroup", "\"/lxc.payload.x\"");
+	has("old_container", "{\"id\":\"x\",\"runtime\":\"lxc\"}");
+	lacks("container");
+	format_move(&in, &other, 77);
+	has_task("cgroup", 1, 858, "sh", 4);
+	has("container", "{\"id\":\"x\",\"runtime\":\"lxc\"}");
+	lacks("old_container");
+	lacks("ns"); /* it is no picture */
+}
+
+static void format_entry(const struct target *target, const struct contained *where)
+{
+	size_t size = record_ns(&record, 858, "nsenter");
+	struct line line = begin();
+	struct event event;
+
+	record_changed(&record.ns.change, NSMON_NS_NET, 5, NSMON_REASON_SETNS);
+	assert_int_equal(event_decode(&event, &record, size), 0);
+	event.target = *target;
+	event.cgroup = where ? &where->cgroup : NULL;
+	json_formatter.ns(&line, &run, &stamp, &event, NSMON_NS_NET);
+	end(&line);
+}
+
+static void test_target(void **state)
+{
+	(void)state;
+	format_entry(&(struct target){ 0 }, NULL);
+	has_task("ns", 1, 858, "nsenter", 4);
+	format_entry(&(struct target){ .owner = TARGET_HOST }, NULL);
+	has_task("ns", 1, 858, "nsenter", 5);
+	has("target", "\"host\"");
+	lacks("target_container");
+	/* One that is forgotten meanwhile. */
+	format_entry(&(struct target){ .owner = 7 }, NULL);
+	has_task("ns", 1, 858, "nsenter", 4);
+	contained_in(&in, "/a", "web", "crun")->details.name = (char[]){ "n" };
+	contained_in(&other, "/b", "db", "lxc");
+	format_entry(&(struct target){ .owner = 7, .container = &in.container }, &other);
+	has_task("ns", 1, 858, "nsenter", 8);
+	has("target", "\"web\"");
+	has("target_container", "{\"id\":\"web\",\"runtime\":\"crun\",\"name\":\"n\"}");
+	has("container", "{\"id\":\"db\",\"runtime\":\"lxc\"}");
+}
+
+/* Everything at its longest, of what becomes longest. */
+static void test_longest_line_of_containers(void **state)
+{
+	static const char *const fill[] = { "\x01", "\xff", "\"", "\xc2\x9b", "\xe2\x80\xae" };
+	static char args[NSMON_TEXT_MAX];
+	/* Two paths, two containers, one id, and arguments: all of it in one would fit, too. */
+	const size_t most = 6 * (2 * (4095 + 7 * RUNSTATE_STRING_MAX + CONTAINER_ID_MAX) +
+				 CONTAINER_ID_MAX + NSMON_TEXT_MAX);
+
+	(void)state;
+	assert_true(most + 2048 < LINE_MAX_BYTES);
+	for (size_t n = 0; n < sizeof(fill) / sizeof(*fill); n++) {
+		struct event event;
+		size_t size;
+
+		contained_fill(&in, fill[n]);
+		contained_fill(&other, fill[n]);
+		for (int i = 0; i < 2; i++) {
+			format_move(&other, &in, UINT64_MAX);
+			has_number("old_cgroup_id", UINT64_MAX);
+			format_entry(&(struct target){ .owner = 1, .container = &in.container },
+				     &other);
+			has_number("inum", 5);
+			/* A row, which has the most. */
+			for (size_t k = 0; k < sizeof(args); k++)
+				args[k] = fill[n][k % strlen(fill[n])];
+			size = record_proc(&record, 1, 4194304, "\x01\x01\x01\x01\x01\x01\x01\x01");
+			event = proc_event(size, NULL, args, sizeof(args));
+			event.proc.exe = in.cgroup.path;
+			event.proc.exe_len = 4095;
+			event.proc.truncated = event.recovered = true;
+			event.cgroup = &in.cgroup;
+			format_event(&event);
+			has("recovered", "true");
+		}
+	}
+}
+
+static void test_filters_of_cgroups(void **state)
+{
+	(void)state;
+	options.cgroup = "/a \"b\"";
+	options.container = "we\xff";
+	options.events = 1 << NSMON_CGROUP;
+	start();
+	has("filters", "{\"events\":[\"cgroup\"],\"types\":[\"mnt\",\"uts\",\"ipc\",\"net\","
+		       "\"pid\",\"pid_for_children\",\"user\",\"cgroup\",\"time\","
+		       "\"time_for_children\"],\"reasons\":[\"clone\",\"unshare\",\"setns\","
+		       "\"exec\",\"fork\",\"kernel\"],\"cgroup\":\"/a \\\"b\\\"\","
+		       "\"container\":\"we\xef\xbf\xbd\"}");
+	has("raw", "true");
+}
+
+static void test_container_alone(void **state)
+{
+	struct line line = begin();
+
+	(void)state;
+	contained_in(&in, "/a", "web", "crun");
+	json_container(&line, &in.container);
+	line_text(&line, "\n");
+	end(&line);
+	assert_string_equal(room, "{\"id\":\"web\",\"runtime\":\"crun\"}");
+}
+
 /* Every member that is written is in the schema that `nsmon --schema` prints. */
 static void test_schema_names_the_members(void **state)
 {
@@ -657,6 +991,9 @@ static void test_schema_names_the_members(void **state)
 		"version", "schema", "backend", "kernel", "arch", "host", "boot_id", "filters",
 		"events", "types", "reasons", "pids", "command", "command_truncated", "threads", "failed", "switches",
 		"switches_known", "raw", "recovered", "exe", "proc", "tasks", "snapshot",
+		"cgroup", "container", "unit", "id", "runtime", "name", "image", "k8s", "pod_uid",
+		"pod", "namespace", "container_name", "unverified", "old_cgroup_id", "old_cgroup",
+		"old_container", "target", "target_container", "cgroup_hierarchy",
 	};
 	char quoted[64];
 
@@ -669,7 +1006,7 @@ static void test_schema_names_the_members(void **state)
 	}
 }
 
-#define TEST(function) cmocka_unit_test_setup(function, set_up)
+#define TEST(function) cmocka_unit_test_setup_teardown(function, set_up, tear_down)
 
 int main(void)
 {
@@ -693,6 +1030,15 @@ int main(void)
 		TEST(test_stop),
 		TEST(test_hostile_strings),
 		TEST(test_longest_line),
+		TEST(test_cgroup),
+		TEST(test_container),
+		TEST(test_pod),
+		TEST(test_hostile_containers),
+		TEST(test_move),
+		TEST(test_target),
+		TEST(test_longest_line_of_containers),
+		TEST(test_filters_of_cgroups),
+		TEST(test_container_alone),
 		TEST(test_schema_names_the_members),
 	};
 

@@ -196,7 +196,7 @@ static void test_defaults(void **state)
 	assert_int_equal(o.mode, MODE_TRACE);
 	assert_int_equal(o.output, OUTPUT_TEXT);
 	assert_int_equal(o.backend, BACKEND_AUTO);
-	assert_int_equal(o.events, 1 << 1 | 1 << 2 | 1 << 3 | 1 << 4);
+	assert_int_equal(o.events, 1 << 1 | 1 << 2 | 1 << 3 | 1 << 4 | 1 << 7);
 	assert_int_equal(o.types, 0x3ff);
 	assert_int_equal(o.reasons, 0x7e);
 	assert_int_equal(o.pid_count, 0);
@@ -359,7 +359,12 @@ static void check_usage(const char *mentioned, char **argv)
 /* An option's value is wrong: the option, the value, and what it takes. */
 static void test_wrong_values(void **state)
 {
+	static char too_long_id[130], too_long_path[4097];
+
 	(void)state;
+	memset(too_long_id, 'x', 129);
+	memset(too_long_path, 'x', 4096);
+	too_long_path[0] = '/';
 	USAGE("--output 'xml'", "-o", "xml");
 	USAGE("text or json", "-o", "xml");
 	USAGE("--events 'fork,start'", "-e", "fork,start");
@@ -379,8 +384,59 @@ static void test_wrong_values(void **state)
 	USAGE("--buffer ''", "--buffer=");
 	USAGE("--backend 'xdp'", "--backend=xdp");
 	USAGE("auto, fentry, kprobe or tracepoint", "--backend=xdp");
+	USAGE("fork,exec,exit,ns,cgroup", "-e", "cgroups");
+	USAGE("'proc'", "-e", "cgroup,proc");
+	USAGE("--cgroup 'user.slice'", "--cgroup=user.slice");
+	USAGE("/proc/PID/cgroup", "--cgroup", "a/b");
+	USAGE("--cgroup ''", "--cgroup=");
+	USAGE("--container ''", "--container=");
+	USAGE("--container 'xxx", "--container", too_long_id);
+	USAGE("--cgroup '/xxx", "--cgroup", too_long_path);
+	USAGE("4095", "--cgroup", too_long_path);
 	USAGE("--write ''", "-w", "");
 	USAGE("no-such-user-here", "--user", "no-such-user-here", "--", "true");
+}
+
+static void test_cgroups_and_containers(void **state)
+{
+	static char id[129], path[4096];
+	static struct options o;
+
+	(void)state;
+	PARSE(&o, "-T");
+	assert_null(o.cgroup);
+	assert_null(o.container);
+	assert_false(o.containers);
+	PARSE(&o, "-e", "cgroup");
+	assert_int_equal(o.events, 1 << NSMON_CGROUP);
+	PARSE(&o, "-e", "cgroup,fork");
+	assert_int_equal(o.events, 1 << NSMON_CGROUP | 1 << NSMON_FORK);
+	PARSE(&o, "-e", "fork,exec,exit,ns,cgroup");
+	assert_int_equal(o.events, EVENTS_ALL);
+	PARSE(&o, "--cgroup=/user.slice/", "--container", "web");
+	assert_string_equal(o.cgroup, "/user.slice/");
+	assert_string_equal(o.container, "web");
+	PARSE(&o, "--cgroup=/", "--cgroup", "/a b\n");
+	assert_string_equal(o.cgroup, "/a b\n"); /* the last one wins */
+	memset(id, 'x', 128);
+	memset(path, 'x', 4095);
+	path[0] = '/';
+	PARSE(&o, "--container", id, "--cgroup", path);
+	assert_string_equal(o.container, id);
+	assert_string_equal(o.cgroup, path);
+	PARSE(&o, "list", "--containers");
+	assert_int_equal(o.mode, MODE_LIST);
+	assert_true(o.containers);
+	assert_false(o.tree);
+	PARSE(&o, "--containers", "list", "-o", "json");
+	assert_true(o.containers);
+	USAGE("--containers", "--containers");
+	USAGE("--containers", "check", "--containers");
+	USAGE("--containers", "list", "--containers", "--tree");
+	USAGE("--containers", "--containers", "--", "true");
+	/* A trace's own. */
+	USAGE("--cgroup", "list", "--cgroup=/a");
+	USAGE("--container", "list", "--container=a");
 }
 
 static void test_wrong_usage(void **state)
@@ -437,7 +493,8 @@ static void test_help(void **state)
 					     "--pid",	  "--threads",	"--timestamps", "--failed",
 					     "--write",	  "--user",	"--schema",  "--buffer",
 					     "--backend", "--btf",	"--quiet",   "--verbose",
-					     "--help",	  "--usage",	"--version", "check" };
+					     "--help",	  "--usage",	"--version", "check",
+					     "--cgroup=", "--container=", "--containers", "--tree" };
 
 	(void)state;
 	check_prints("Usage: nsmon", (char *[]){ "nsmon", "--help", NULL });
@@ -467,6 +524,7 @@ int main(void)
 		cmocka_unit_test(test_modes),
 		cmocka_unit_test(test_commands),
 		cmocka_unit_test(test_wrong_values),
+		cmocka_unit_test(test_cgroups_and_containers),
 		cmocka_unit_test(test_wrong_usage),
 		cmocka_unit_test(test_too_many_pids),
 		cmocka_unit_test(test_help),

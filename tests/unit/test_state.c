@@ -47,6 +47,7 @@ static int64_t tell(void *context, const struct event *event, int type)
 {
 	struct told told;
 	const char *wrong;
+	char target[32] = "";
 
 	assert_ptr_equal(context, &reader);
 	assert_non_null(event->task);
@@ -63,6 +64,15 @@ static int64_t tell(void *context, const struct event *event, int type)
 	if (told.kind == NSMON_FORK)
 		said_len += (size_t)snprintf(said + said_len, sizeof(said) - said_len, " of %u",
 					     told.creator);
+	if (told.kind == NSMON_CGROUP)
+		said_len += (size_t)snprintf(said + said_len, sizeof(said) - said_len,
+					     " from %llu to %llu",
+					     (unsigned long long)event->old_cgroup_id,
+					     (unsigned long long)event->task->cgroup_id);
+	if (event->target.owner == TARGET_HOST)
+		strcat(target, " host");
+	else if (event->target.owner)
+		snprintf(target, sizeof(target), " target %u", (unsigned int)event->target.owner);
 	if (told.old_tid)
 		said_len += (size_t)snprintf(said + said_len, sizeof(said) - said_len, " was %u",
 					     told.old_tid);
@@ -70,6 +80,7 @@ static int64_t tell(void *context, const struct event *event, int type)
 		said_len +=
 			(size_t)snprintf(said + said_len, sizeof(said) - said_len, " %s %u>%u",
 					 ns_type_names[type], told.old_inum, told.now.inum[type]);
+	said_len += (size_t)snprintf(said + said_len, sizeof(said) - said_len, "%s", target);
 	if (told.recovered)
 		said_len += (size_t)snprintf(said + said_len, sizeof(said) - said_len, " found");
 	assert_true(said_len < sizeof(said));
@@ -127,7 +138,7 @@ static int set_up(void **state)
 {
 	(void)state;
 	options = (struct options){
-		.events = 1 << NSMON_FORK | 1 << NSMON_EXEC | 1 << NSMON_EXIT | 1 << NSMON_NS,
+		.events = EVENTS_ALL,
 		.types = NSMON_NS_ALL,
 		.reasons = REASONS_ALL,
 	};
@@ -148,7 +159,8 @@ static int give(struct event event, int (*to)(struct state *, const struct event
 {
 	struct nsmon_task *task = malloc(sizeof(*task));
 	struct nsmon_ns_change *change = event.change ? malloc(sizeof(*change)) : NULL;
-	struct nsmon_ns_set *ns = event.kind == NSMON_PROC ? malloc(sizeof(*ns)) : NULL;
+	const bool with_set = event.kind == NSMON_PROC || event.kind == NSMON_CGROUP;
+	struct nsmon_ns_set *ns = with_set ? malloc(sizeof(*ns)) : NULL;
 	int err;
 
 	assert_non_null(task);
@@ -1623,6 +1635,450 @@ static void test_many_tasks(void **state)
 	}
 }
 
+/* ---- cgroups ---- */
+
+static int give_move(struct who *w, uint64_t cgroup_id, uint64_t time)
+{
+	w->task.cgroup_id = cgroup_id;
+	return give((struct event){ .kind = NSMON_CGROUP,
+				    .time = time,
+				    .task = &w->task,
+				    .proc = { .ns = &w->ns, .exec_id = w->exec_id } },
+		    state_event);
+}
+
+static void moves(struct who *w, uint64_t cgroup_id, uint64_t time)
+{
+	assert_int_equal(give_move(w, cgroup_id, time), 0);
+}
+
+/* Each is told once, with where the task was said to be. */
+static void test_moves(void **state)
+{
+	(void)state;
+	a.task.cgroup_id = 7;
+	seed_both();
+	moves(&a, 8, 300 * MS);
+	says("cgroup 10 from 7 to 8");
+	moves(&a, 9, 301 * MS);
+	says("cgroup 10 from 8 to 9");
+	/* A thread group's threads one by one, or the same again: nothing changes. */
+	moves(&a, 9, 302 * MS);
+	says("");
+	moves(&a, 7, 303 * MS);
+	says("cgroup 10 from 9 to 7");
+	/* What it does there is no move. */
+	execs(&a, 0, 304 * MS);
+	unshares(&a, NSMON_NS_NET, 7, 305 * MS);
+	says("exec 10; ns 10 net 103>7");
+	moves(&a, 7, 306 * MS);
+	says("");
+	/* A child begins where its own record says that it is, as clone3() may have it. */
+	b.task.cgroup_id = 5;
+	forks(&a, &b, 310 * MS);
+	moves(&b, 5, 311 * MS);
+	says("fork 20 of 10");
+	moves(&b, 6, 312 * MS);
+	says("cgroup 20 from 5 to 6");
+	exits(&b, 313 * MS);
+	exits(&a, 314 * MS);
+	says("exit 20; exit 10");
+}
+
+/* Records of the move itself may come when others have shown where it is. */
+static void test_moves_and_other_records(void **state)
+{
+	(void)state;
+	a.task.cgroup_id = 7;
+	seed_both();
+	a.task.cgroup_id = 8;
+	execs(&a, 0, 300 * MS); /* its record was read after it was moved */
+	says("exec 10");
+	moves(&a, 8, 299 * MS);
+	says("cgroup 10 from 7 to 8"); /* nobody was told where it had come from */
+	moves(&a, 8, 301 * MS);
+	says("");
+}
+
+/* From before the picture's row was read, or when nothing is known. */
+static void test_moves_and_the_picture(void **state)
+{
+	(void)state;
+	a.task.cgroup_id = 8;
+	seed(&init, 0);
+	seed(&a, 0);
+	state_seeded(table, BEGIN, END);
+	says("proc 1; proc 10");
+	a.task.cgroup_id = 7;
+	moves(&a, 7, 120 * MS); /* the row has where it went from there */
+	says("");
+	moves(&a, 9, 160 * MS);
+	says("cgroup 10 from 8 to 9");
+	/* One that the picture missed has ended by then. */
+	moves(&b, 5, 150 * MS);
+	says("");
+	assert_false(state_has(table, 20));
+}
+
+static void test_move_of_a_stranger(void **state)
+{
+	(void)state;
+	seed_both();
+	/* Its fork was lost: its row is as the move has it, which then moves nothing. */
+	b.ns.inum[NSMON_NS_NET] = 7;
+	moves(&b, 5, 300 * MS);
+	says("fork 20 of 10 found");
+	assert_true(state_take_doubt(table));
+	assert_true(state_has(table, 20));
+	moves(&b, 6, 301 * MS);
+	says("cgroup 20 from 5 to 6");
+	pass(310 * MS, &init, &a, &b, NULL);
+	says("ns 20 net 103>7 found");
+	/* Without a parent that is known, all of it is told. */
+	b = who(30, 30, 29);
+	b.ns.inum[NSMON_NS_NET] = 8;
+	moves(&b, 5, 320 * MS);
+	says("proc 30 found");
+	has_ns(30, NSMON_NS_NET, 8);
+	/* The number of one that has ended: so it has. */
+	b = who(30, 30, 29);
+	b.task.start_ns = b.task.thread_start_ns = 321 * MS;
+	moves(&b, 5, 322 * MS);
+	says("exit 30 found; proc 30 found");
+	/* Whose namespaces are gone: a picture will tell. */
+	b = who(40, 40, 29);
+	b.task.cgroup_id = 5;
+	assert_int_equal(give((struct event){ .kind = NSMON_CGROUP,
+					      .time = 330 * MS,
+					      .task = &b.task,
+					      .proc = { .ns = &b.ns,
+							.flags = NSMON_PROC_PARTIAL } },
+			      state_event),
+			 0);
+	says("fork 40 of 29 found");
+}
+
+/* Without -T the row is the main thread's; with it each has its own. */
+static void test_moves_of_threads(void **state)
+{
+	struct who thread = who(11, 10, 1);
+
+	(void)state;
+	seed_both();
+	moves(&thread, 5, 300 * MS);
+	says("");
+	options.threads = true;
+	begin();
+	seed_both();
+	thread = who(11, 10, 1);
+	forks(&a, &thread, 300 * MS);
+	says("fork 11 of 10");
+	moves(&thread, 5, 301 * MS);
+	says("cgroup 11 from 0 to 5");
+	moves(&a, 6, 302 * MS);
+	says("cgroup 10 from 0 to 6");
+	/* The thread becomes the process: it is where it was. */
+	exits(&a, 303 * MS);
+	says("exit 10");
+	thread.task.tid = 10;
+	execs(&thread, 11, 304 * MS);
+	says("exec 10 was 11");
+	moves(&thread, 5, 305 * MS);
+	says("");
+	moves(&thread, 7, 306 * MS);
+	says("cgroup 10 from 5 to 7");
+}
+
+static void test_lost_moves(void **state)
+{
+	(void)state;
+	a.task.cgroup_id = 7;
+	seed_both();
+	a.task.cgroup_id = 8;
+	pass(300 * MS, &init, &a, NULL);
+	says("cgroup 10 from 7 to 8 found");
+	pass(310 * MS, &init, &a, NULL);
+	says("");
+	moves(&a, 8, 300 * MS); /* late, after all */
+	says("");
+	moves(&a, 9, 320 * MS);
+	says("cgroup 10 from 8 to 9");
+	/* Not while it may be out: the picture was read when it was. */
+	state_begin_pass(table, 330 * MS, true);
+	a.task.cgroup_id = 10;
+	pass_task(&a, 331 * MS, NSMON_PROC_BUSY);
+	pass_task(&init, 331 * MS, 0);
+	end_pass();
+	says("");
+	assert_int_equal(state_unsure(table), 1);
+	/* One that nobody knew is where it is found. */
+	b.task.cgroup_id = 5;
+	pass(340 * MS, &init, &a, &b, NULL);
+	says("cgroup 10 from 9 to 10 found; fork 20 of 10 found");
+}
+
+/* Those who do not want moves are not told of any that was found. */
+static void test_moves_that_are_not_wanted(void **state)
+{
+	(void)state;
+	options.events = EVENTS_ALL & ~(1U << NSMON_CGROUP);
+	begin();
+	seed_both();
+	a.task.cgroup_id = 8;
+	pass(300 * MS, &init, &a, NULL);
+	says("");
+	/* Moves alone, without a table: as they come. */
+	options.events = 1U << NSMON_CGROUP;
+	begin();
+	seed_both();
+	moves(&a, 8, 300 * MS);
+	moves(&a, 9, 301 * MS);
+	says("cgroup 10 from 0 to 8; cgroup 10 from 0 to 9"); /* where from is not known */
+}
+
+static void test_unwritten_moves(void **state)
+{
+	uint64_t before;
+
+	(void)state;
+	a.task.cgroup_id = 7;
+	seed_both();
+	refuse = 1;
+	moves(&a, 8, 300 * MS);
+	says("");
+	moves(&a, 8, 301 * MS);
+	says("cgroup 10 from 7 to 8");
+	error = -EPIPE;
+	assert_int_equal(give_move(&a, 9, 302 * MS), -EPIPE);
+	error = 0;
+	moves(&a, 9, 303 * MS);
+	says("cgroup 10 from 8 to 9");
+	state_settle(table);
+	/* It was told, and taken back. */
+	before = seq;
+	moves(&a, 10, 304 * MS);
+	moves(&a, 11, 305 * MS);
+	says("cgroup 10 from 9 to 10; cgroup 10 from 10 to 11");
+	state_undo(table, before + 1);
+	seq = before + 1;
+	moves(&a, 11, 306 * MS);
+	says("cgroup 10 from 10 to 11");
+	state_undo(table, before);
+	seq = before;
+	pass(310 * MS, &init, &a, NULL);
+	says("cgroup 10 from 9 to 11 found");
+}
+
+static void test_forget(void **state)
+{
+	(void)state;
+	seed_both();
+	assert_true(state_has(table, 10));
+	state_forget(table, 10);
+	state_forget(table, 10);
+	state_forget(table, 999);
+	assert_false(state_has(table, 10));
+	assert_true(state_has(table, 1));
+	assert_int_equal(state_tasks(table), 1);
+	says("");
+	reader.rows[10].exists = false; /* who knows that nothing more is told of it */
+	/* Nor is its end found. */
+	pass(300 * MS, &init, NULL);
+	says("");
+	/* It comes again. */
+	moves(&a, 5, 310 * MS);
+	says("fork 10 of 1 found");
+}
+
+/* ---- whose namespace was entered ---- */
+
+static void enters(struct who *w, enum nsmon_ns_type type, uint32_t inum, uint64_t time)
+{
+	struct nsmon_ns_set now = w->ns;
+
+	now.inum[type] = inum;
+	assert_int_equal(give_change(w, &now, time, NSMON_REASON_SETNS), 0);
+}
+
+/* A process of this cgroup, in a network of its own, whose program has begun there. */
+static struct who contain(uint32_t pid, uint64_t cgroup_id, uint32_t net, uint64_t time)
+{
+	struct who w = who(pid, pid, 1);
+
+	w.ns.inum[NSMON_NS_NET] = net;
+	w.task.cgroup_id = cgroup_id;
+	forks_whole(&init, &init.ns, &w, time);
+	execs(&w, 0, time + 1);
+	said[said_len = 0] = 0;
+	return w;
+}
+
+static void test_target_host(void **state)
+{
+	struct who w;
+
+	(void)state;
+	state_set_host(table, &init.ns);
+	seed_both();
+	w = contain(30, 100, 7, 300 * MS);
+	enters(&w, NSMON_NS_NET, 103, 301 * MS);
+	says("ns 30 net 7>103 host");
+	/* Of each type by itself, and by its id, too. */
+	enters(&w, NSMON_NS_UTS, 103, 302 * MS);
+	says("ns 30 uts 101>103");
+	w.ns.id[NSMON_NS_NET] = 5;
+	enters(&w, NSMON_NS_NET, 104, 303 * MS);
+	said[said_len = 0] = 0;
+	enters(&w, NSMON_NS_NET, 103, 304 * MS);
+	says("ns 30 net 104>103"); /* another namespace, which has the number now */
+	/* By setns alone. */
+	w = contain(31, 100, 7, 310 * MS);
+	unshares(&w, NSMON_NS_NET, 103, 311 * MS);
+	says("ns 31 net 7>103");
+}
+
+static void test_target_host_that_is_not_known(void **state)
+{
+	struct nsmon_ns_set nothing = { 0 };
+
+	(void)state;
+	state_set_host(table, &nothing);
+	seed_both();
+	unshares(&a, NSMON_NS_NET, 7, 300 * MS);
+	enters(&a, NSMON_NS_NET, 103, 301 * MS);
+	enters(&a, NSMON_NS_TIME, 0, 302 * MS); /* a type that there is none of */
+	says("ns 10 net 103>7; ns 10 net 7>103; ns 10 time 108>0");
+}
+
+static void test_target_container(void **state)
+{
+	struct who w, v;
+
+	(void)state;
+	state_set_host(table, &init.ns);
+	seed_both();
+	w = contain(30, 100, 7, 300 * MS);
+	v = contain(31, 250, 8, 301 * MS);
+	/* From the host: as nsenter and docker exec do. */
+	enters(&a, NSMON_NS_NET, 7, 310 * MS);
+	says("ns 10 net 103>7 target 1");
+	enters(&a, NSMON_NS_NET, 8, 311 * MS);
+	says("ns 10 net 7>8 target 2");
+	/* Nobody's. */
+	enters(&a, NSMON_NS_NET, 9, 312 * MS);
+	says("ns 10 net 8>9");
+	/* From one into another, and back into its own. */
+	enters(&w, NSMON_NS_NET, 8, 313 * MS);
+	says("ns 30 net 7>8 target 2");
+	enters(&w, NSMON_NS_NET, 7, 314 * MS);
+	says("ns 30 net 8>7");
+	/* By the cgroup that it is in now. */
+	moves(&a, 110, 315 * MS);
+	said[said_len = 0] = 0;
+	enters(&a, NSMON_NS_NET, 7, 316 * MS);
+	says("ns 10 net 9>7");
+	/* It has ended with all that was in it. */
+	exits(&v, 320 * MS);
+	exits(&w, 321 * MS);
+	said[said_len = 0] = 0;
+	state_settle(table);
+	enters(&a, NSMON_NS_NET, 8, 322 * MS);
+	says("ns 10 net 7>8");
+}
+
+/* Containers of a pod share some: they are the first one's. */
+static void test_target_that_is_shared(void **state)
+{
+	struct who first, second;
+
+	(void)state;
+	state_set_host(table, &init.ns);
+	seed_both();
+	second = contain(30, 200, 7, 300 * MS);
+	enters(&a, NSMON_NS_NET, 7, 301 * MS);
+	says("ns 10 net 103>7 target 2");
+	first = contain(31, 100, 7, 302 * MS);
+	enters(&a, NSMON_NS_NET, 103, 303 * MS);
+	enters(&a, NSMON_NS_NET, 7, 304 * MS);
+	says("ns 10 net 7>103 host; ns 10 net 103>7 target 1");
+	/* With another set around it. */
+	second.ns.inum[NSMON_NS_UTS] = 9;
+	enters(&second, NSMON_NS_UTS, 9, 305 * MS);
+	said[said_len = 0] = 0;
+	enters(&a, NSMON_NS_NET, 103, 306 * MS);
+	enters(&a, NSMON_NS_NET, 7, 307 * MS);
+	says("ns 10 net 7>103 host; ns 10 net 103>7 target 1");
+	(void)first;
+}
+
+/* Of a clone and an unshare it is a new one; a child of another set has entered nothing itself. */
+static void test_target_of_setns_alone(void **state)
+{
+	static const enum nsmon_reason others[] = { NSMON_REASON_CLONE, NSMON_REASON_UNSHARE,
+						    NSMON_REASON_EXEC, NSMON_REASON_FORK,
+						    NSMON_REASON_KERNEL };
+
+	(void)state;
+	state_set_host(table, &init.ns);
+	seed_both();
+	contain(30, 100, 7, 300 * MS);
+	for (size_t i = 0; i < sizeof(others) / sizeof(*others); i++) {
+		struct nsmon_ns_set now = a.ns;
+
+		now.inum[NSMON_NS_NET] = i % 2 ? 103 : 7;
+		assert_int_equal(give_change(&a, &now, 310 * MS + i, others[i]), 0);
+	}
+	says("ns 10 net 103>7; ns 10 net 7>103; ns 10 net 103>7; ns 10 net 7>103; "
+	     "ns 10 net 103>7");
+	/* What is found later was entered nobody knows how. */
+	a.ns.inum[NSMON_NS_NET] = 103;
+	pass(400 * MS, &init, &a, NULL);
+	assert_non_null(strstr(said, "ns 10 net 7>103 found"));
+	assert_null(strstr(said, "host"));
+	said[said_len = 0] = 0;
+}
+
+/* What sets a container up is in its cgroup already, and in the host's namespaces still. */
+static void test_claims(void **state)
+{
+	struct who runtime = who(30, 30, 1), found = who(40, 40, 1);
+
+	(void)state;
+	seed_both();
+	runtime.task.cgroup_id = 100;
+	forks(&init, &runtime, 300 * MS);
+	moves(&runtime, 101, 301 * MS);
+	unshares(&runtime, NSMON_NS_NET, 7, 302 * MS);
+	said[said_len = 0] = 0;
+	enters(&a, NSMON_NS_NET, 7, 303 * MS);
+	says("ns 10 net 103>7"); /* nobody's, until a program begins in it */
+	enters(&a, NSMON_NS_NET, 103, 304 * MS);
+	says("ns 10 net 7>103");
+	execs(&runtime, 0, 305 * MS);
+	said[said_len = 0] = 0;
+	enters(&a, NSMON_NS_NET, 7, 306 * MS);
+	says("ns 10 net 103>7 target 1");
+	/* A picture shows programs that run: theirs they are. */
+	found.task.cgroup_id = 200;
+	found.ns.inum[NSMON_NS_NET] = 8;
+	pass(310 * MS, &init, &a, &runtime, &found, NULL);
+	said[said_len = 0] = 0;
+	enters(&a, NSMON_NS_NET, 8, 320 * MS);
+	says("ns 10 net 7>8 target 2");
+}
+
+static void test_claims_of_the_first_picture(void **state)
+{
+	(void)state;
+	b.task.cgroup_id = 300;
+	b.ns.inum[NSMON_NS_NET] = 7;
+	seed(&b, 0);
+	said[said_len = 0] = 0;
+	seed_both();
+	enters(&a, NSMON_NS_NET, 7, 300 * MS);
+	says("ns 10 net 103>7 target 3");
+}
+
 #define TEST(function) cmocka_unit_test_setup_teardown(function, set_up, tear_down)
 
 int main(void)
@@ -1678,6 +2134,22 @@ int main(void)
 		TEST(test_settle),
 		TEST(test_undo_has_an_end),
 		TEST(test_many_tasks),
+		TEST(test_moves),
+		TEST(test_moves_and_other_records),
+		TEST(test_moves_and_the_picture),
+		TEST(test_move_of_a_stranger),
+		TEST(test_moves_of_threads),
+		TEST(test_lost_moves),
+		TEST(test_moves_that_are_not_wanted),
+		TEST(test_unwritten_moves),
+		TEST(test_forget),
+		TEST(test_target_host),
+		TEST(test_target_host_that_is_not_known),
+		TEST(test_target_container),
+		TEST(test_target_that_is_shared),
+		TEST(test_target_of_setns_alone),
+		TEST(test_claims),
+		TEST(test_claims_of_the_first_picture),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

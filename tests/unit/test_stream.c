@@ -51,7 +51,7 @@ static int set_up(void **state)
 	signal(SIGPIPE, SIG_IGN);
 	signal(SIGXFSZ, SIG_IGN);
 	options = (struct options){
-		.events = 0x1e, .types = NSMON_NS_ALL, .reasons = 0x7e, .snapshot = true
+		.events = EVENTS_ALL, .types = NSMON_NS_ALL, .reasons = 0x7e, .snapshot = true
 	};
 	stop = 0;
 	alarm(60);
@@ -235,7 +235,7 @@ static void test_one_of_each(void **state)
 }
 
 /* A row of the iterator, as src/snapshot.c hands it over. */
-static int give_row(uint32_t pid, uint32_t flags, int (*to)(struct stream *, const struct event *))
+static int give_row(uint32_t pid, uint32_t flags, int (*to)(struct stream *, struct event *))
 {
 	struct event event;
 	size_t size = record_proc(&record, 1, pid, "sh");
@@ -566,7 +566,7 @@ static void test_text_has_no_start_and_stop(void **state)
 	assert_true(read(fd, content, sizeof(content) - 1) > 0);
 	close(fd);
 	assert_string_equal(content, "fork: ppid=696 pid=858 comm=sh\n"
-				     "lost: count=1 fork=1 exec=0 exit=0 ns=0\n");
+				     "lost: count=1 fork=1 exec=0 exit=0 ns=0 cgroup=0\n");
 }
 
 /* Every fork of pid 1 to n is in the file, or in a lost record that stands in its place. */

@@ -6,10 +6,12 @@
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <stdio.h>
 #include <string.h>
 
 #include <cmocka.h>
 
+#include "contained.h"
 #include "format.h"
 #include "records.h"
 #include "strict.h"
@@ -216,14 +218,16 @@ static void test_recovered(void **state)
 static void test_lost(void **state)
 {
 	static const uint64_t lost[NSMON_KINDS] = {
-		[NSMON_FORK] = 1, [NSMON_EXEC] = 20, [NSMON_EXIT] = 300, [NSMON_NS] = 4000
+		[NSMON_FORK] = 1,	   [NSMON_EXEC] = 20,	   [NSMON_EXIT] = 300,
+		[NSMON_NS] = 4000,	   [NSMON_CGROUP] = 50000, [NSMON_PROC] = 7,
+		[NSMON_CGROUP_TREE] = 600,
 	};
 	struct line line = { .at = room, .end = room + LINE_MAX_BYTES };
 
 	(void)state;
 	text_formatter.lost(&line, &run, &stamp, lost);
 	*line.at = 0;
-	assert_string_equal(room, "lost: count=4321 fork=1 exec=20 exit=300 ns=4000\n");
+	assert_string_equal(room, "lost: count=54321 fork=1 exec=20 exit=300 ns=4000 cgroup=50000\n");
 	assert_null(text_formatter.start);
 	assert_null(text_formatter.stop);
 	assert_null(text_formatter.ready);
@@ -282,6 +286,177 @@ static void test_hostile_arguments(void **state)
 	   "args=\"sh -c echo \\\"hi\\\"\\nexit: pid=1\\x1b[0m \\xff\"\n");
 }
 
+/* ---- cgroups and containers */
+
+static struct contained in, other;
+
+static int tear_down(void **state)
+{
+	(void)state;
+	contained_begin(&in, NULL);
+	contained_begin(&other, NULL);
+	return 0;
+}
+
+static const char *exit_in(const struct contained *where)
+{
+	struct event event = decode(record_exit(&record, 858, "ls", 0));
+
+	event.cgroup = where ? &where->cgroup : NULL;
+	return format_event(&event);
+}
+
+/* container=, the first 12 characters of its id, only where there is one. */
+static void test_container(void **state)
+{
+	struct event event;
+
+	(void)state;
+	contained_begin(&in, "/system.slice/a.service");
+	in.cgroup.unit = in.cgroup.path + 14;
+	in.cgroup.unit_len = 9;
+	assert_string_equal(exit_in(&in), "exit: pid=858 comm=ls code=0\n");
+	contained_in(&in, "/docker/x", "3726184226f5d3147c25fdeab5b60097", "docker");
+	assert_string_equal(exit_in(&in), "exit: pid=858 comm=ls code=0 container=3726184226f5\n");
+	contained_in(&in, "/web", "web", "crun");
+	assert_string_equal(exit_in(&in), "exit: pid=858 comm=ls code=0 container=web\n");
+	/* On every line of a task, in front of what ends it. */
+	event = decode(record_fork(&record, 696, 858, "sh"));
+	event.cgroup = &in.cgroup;
+	assert_string_equal(format_event(&event),
+			    "fork: ppid=696 pid=858 comm=sh container=web\n");
+	event.recovered = true;
+	assert_string_equal(format_event(&event),
+			    "fork: ppid=696 pid=858 comm=sh container=web recovered\n");
+	event = decode(record_exec(&record, 858, "ls", "/bin/ls", "ls", 3));
+	event.cgroup = &in.cgroup;
+	assert_string_equal(format_event(&event),
+			    "exec: pid=858 comm=ls args=\"ls\" container=web\n");
+	event = decode(record_proc(&record, 1, 858, "sh"));
+	memset(record.proc.ns.inum, 0, sizeof(record.proc.ns.inum));
+	event.cgroup = &in.cgroup;
+	assert_string_equal(format_event(&event), "proc: pid=858 ppid=1 comm=sh container=web\n");
+	event = decode(record_failed(&record, 858, "x", NSMON_REASON_SETNS, EPERM, 0));
+	event.cgroup = &in.cgroup;
+	{
+		struct line line = { .at = room, .end = room + LINE_MAX_BYTES };
+
+		text_formatter.failed(&line, &run, &stamp, &event);
+		*line.at = 0;
+		assert_non_null(strstr(room, " comm=x container=web\n"));
+	}
+}
+
+/* An id that could be taken for more than one word gets quotes, as a name does. */
+static void test_hostile_containers(void **state)
+{
+	static const struct {
+		const char *id, *expected;
+	} ids[] = {
+		{ "a b", "\"a b\"" },
+		{ "a=b", "\"a=b\"" },
+		{ "x recovered", "\"x recovered\"" },
+		{ "\n", "\\n" },
+		{ "\033[2J", "\\x1b[2J" },
+		{ "\"", "\\\"" },
+		{ "\xff", "\\xff" },
+		{ "caf\xc3\xa9", "caf\xc3\xa9" },
+		/* Cut at twelve bytes, in the middle of a character. */
+		{ "0123456789a\xc3\xa9", "0123456789a\\xc3" },
+		/* What is cut off makes no quotes. */
+		{ "0123456789ab c", "0123456789ab" },
+	};
+	char expected[128];
+
+	(void)state;
+	for (size_t i = 0; i < sizeof(ids) / sizeof(*ids); i++) {
+		contained_in(&in, "/x", ids[i].id, NULL);
+		snprintf(expected, sizeof(expected), "exit: pid=858 comm=ls code=0 container=%s\n",
+			 ids[i].expected);
+		assert_string_equal(exit_in(&in), expected);
+	}
+}
+
+static const char *move(const struct contained *from, const struct contained *to)
+{
+	struct event event = decode(record_move(&record, 858, "sh", 1));
+
+	event.cgroup = to ? &to->cgroup : NULL;
+	event.old_cgroup = from ? &from->cgroup : NULL;
+	event.old_cgroup_id = from ? 77 : 0;
+	return format_event(&event);
+}
+
+static void test_move(void **state)
+{
+	(void)state;
+	contained_begin(&in, "/a");
+	contained_begin(&other, "/b c");
+	assert_string_equal(move(&other, &in),
+			    "cgroup: pid=858 comm=sh old_cgroup=\"/b c\" cgroup=\"/a\"\n");
+	assert_string_equal(move(NULL, &in), "cgroup: pid=858 comm=sh cgroup=\"/a\"\n");
+	assert_string_equal(move(&in, NULL), "cgroup: pid=858 comm=sh old_cgroup=\"/a\"\n");
+	contained_begin(&in, NULL);
+	assert_string_equal(move(&in, &in), "cgroup: pid=858 comm=sh\n");
+	assert_string_equal(move(NULL, NULL), "cgroup: pid=858 comm=sh\n");
+	contained_in(&in, "/lxc.payload.x", "x", "lxc");
+	assert_string_equal(move(&other, &in),
+			    "cgroup: pid=858 comm=sh old_cgroup=\"/b c\" "
+			    "cgroup=\"/lxc.payload.x\" container=x\n");
+	assert_string_equal(move(&in, &other), "cgroup: pid=858 comm=sh "
+					       "old_cgroup=\"/lxc.payload.x\" cgroup=\"/b c\"\n");
+	contained_begin(&other, "/\"\n\033\xff");
+	assert_string_equal(move(NULL, &other),
+			    "cgroup: pid=858 comm=sh cgroup=\"/\\\"\\n\\x1b\\xff\"\n");
+}
+
+static const char *entry(const struct target *target, const struct contained *where)
+{
+	size_t size = record_ns(&record, 858, "nsenter");
+	struct line line = { .at = room, .end = room + LINE_MAX_BYTES };
+	struct event event;
+
+	record_changed(&record.ns.change, NSMON_NS_NET, 5, NSMON_REASON_SETNS);
+	event = decode(size);
+	event.target = *target;
+	event.cgroup = where ? &where->cgroup : NULL;
+	text_formatter.ns(&line, &run, &stamp, &event, NSMON_NS_NET);
+	*line.at = 0;
+	assert_true(strict_is_printable(room, (size_t)(line.at - room) - 1));
+	return strstr(room, " comm=");
+}
+
+static void test_target(void **state)
+{
+	(void)state;
+	contained_in(&in, "/a", "3726184226f5d3147c25fdeab5b60097", "docker");
+	contained_in(&other, "/b", "d b", "lxc");
+	assert_string_equal(entry(&(struct target){ 0 }, NULL), " comm=nsenter\n");
+	assert_string_equal(entry(&(struct target){ .owner = TARGET_HOST }, NULL),
+			    " comm=nsenter target=host\n");
+	assert_string_equal(entry(&(struct target){ .owner = 7 }, NULL), " comm=nsenter\n");
+	assert_string_equal(entry(&(struct target){ .owner = 7, .container = &in.container }, NULL),
+			    " comm=nsenter target=3726184226f5\n");
+	assert_string_equal(entry(&(struct target){ .owner = 7, .container = &other.container }, &in),
+			    " comm=nsenter target=\"d b\" container=3726184226f5\n");
+}
+
+static void test_longest_line_of_containers(void **state)
+{
+	static const char *const fill[] = { "\x01", "\xff", "\"", "\xc2\x9b", "\xe2\x80\xae" };
+
+	(void)state;
+	options.timestamps = true;
+	for (size_t n = 0; n < sizeof(fill) / sizeof(*fill); n++) {
+		contained_fill(&in, fill[n]);
+		contained_fill(&other, fill[n]);
+		assert_non_null(strstr(move(&other, &in), "\" container="));
+		assert_non_null(strstr(entry(&(struct target){ .owner = 1, .container = &in.container },
+					     &other),
+				       " container="));
+	}
+}
+
 /* The longest text there is, of what becomes longest. */
 static void test_longest_line(void **state)
 {
@@ -306,7 +481,7 @@ static void test_longest_line(void **state)
 	}
 }
 
-#define TEST(function) cmocka_unit_test_setup(function, set_up)
+#define TEST(function) cmocka_unit_test_setup_teardown(function, set_up, tear_down)
 
 int main(void)
 {
@@ -324,6 +499,11 @@ int main(void)
 		TEST(test_hostile_names),
 		TEST(test_hostile_arguments),
 		TEST(test_longest_line),
+		TEST(test_container),
+		TEST(test_hostile_containers),
+		TEST(test_move),
+		TEST(test_target),
+		TEST(test_longest_line_of_containers),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
