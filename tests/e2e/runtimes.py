@@ -81,10 +81,11 @@ class Hierarchy:
 
 
 def remove_cgroups(top):
-    """A cgroup with all that are in it, as far as they are empty."""
+    """A cgroup with all that are in it, as far as they are empty; says whether it is still there."""
     for directory, _, _ in os.walk(os.fsencode(top), topdown=False):
         with contextlib.suppress(OSError):
             os.rmdir(directory)
+    return os.path.exists(top)
 
 
 # ---- the witness ----
