@@ -280,6 +280,12 @@ def stop(process, sig=signal.SIGTERM, timeout=30):
         process.wait()
 
 
+def children(pid):
+    """Of all threads of a process."""
+    return [int(child) for task in pathlib.Path(f"/proc/{pid}/task").iterdir()
+            for child in (task / "children").read_text().split()]
+
+
 # ---- runtimes ----
 
 
@@ -322,6 +328,10 @@ class Runtime:
 
     def tear_down(self):
         pass
+
+    def daemons(self):
+        """Pids of those that start its programs and ran before."""
+        return []
 
     def not_in(self, cgroup):
         """Of cgroups below a container's: what the runtime keeps for itself."""
@@ -395,8 +405,11 @@ class Podman(Runtime):
         self.version = self.command("--version").stdout.decode().strip()
         self.command("load", "--quiet", "--input", self.world.archive)
 
+    def argv(self, *arguments):
+        return ["podman", *self.GLOBAL, *arguments]
+
     def command(self, *arguments, **options):
-        return self.world.run(["podman", *self.GLOBAL, *arguments], **options)
+        return self.world.run(self.argv(*arguments), **options)
 
     def options(self, tag):
         # Some machines' root may not raise limits, which Podman does where nobody asks for others.
@@ -504,8 +517,8 @@ class RootlessPodman(Podman):
         return ["env", *(f"{k}={v}" for k, v in environment.items()),
                 "sh", "-ec", self.AS_USER, "-", self.session, self.UID, *argv]
 
-    def command(self, *arguments, **options):
-        return self.world.run(self.as_user(["podman", *self.GLOBAL, *arguments]), **options)
+    def argv(self, *arguments):
+        return self.as_user(super().argv(*arguments))
 
     def tear_down(self):
         stop(self.manager)
@@ -558,6 +571,10 @@ class Docker(Runtime):
     def stop(self, container):
         self.command("rm", "--force", container.id)
 
+    def daemons(self):
+        """It has a containerd of its own."""
+        return [self.daemon.pid, *children(self.daemon.pid)]
+
     def tear_down(self):
         stop(self.daemon)
 
@@ -607,6 +624,9 @@ class Containerd(Runtime):
         self.command("tasks", "kill", "--signal=SIGKILL", container.id)
         lib.wait_until(lambda: self.command("containers", "delete", container.id, check=False).returncode == 0,
                        f"containerd to stop {container.id}")
+
+    def daemons(self):
+        return [self.daemon.pid]
 
     def tear_down(self):
         stop(self.daemon)
