@@ -175,7 +175,7 @@ golden-tool: $(B)/golden
 $(B)/golden: tests/golden/golden.c $(PURE_OBJECTS) Makefile
 	$(call say,CC,$@)$(CC) $(CPPFLAGS) $(ALL_CFLAGS) -MMD -MP -MF $@.d -o $@ $< $(PURE_OBJECTS) $(LIBS)
 
-WORKLOADS := driver walk storm
+WORKLOADS := driver walk storm inside
 drivers: $(WORKLOADS:%=$(OUTPUT)/%) $(WORKLOADS:%=$(OUTPUT)/%32)
 
 # Static: a program without a dynamic linker starts much faster in an emulated machine.

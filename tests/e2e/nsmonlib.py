@@ -458,13 +458,16 @@ def trace(command, *options, form="json", status=0, timeout=120, **popen):
 
 
 class Live:
-    """nsmon running in the background, its output in a file or, with fd=, wherever the test wants it."""
+    """nsmon running in the background, its output in a file or, with fd=, wherever the test wants it. start makes of its
+    command the one that is run."""
 
-    def __init__(self, directory, *options, form="json", command=None, stdout=None, env=None, **popen):
+    def __init__(self, directory, *options, form="json", command=None, stdout=None, env=None, start=None, **popen):
         self.form = form
         self.path = pathlib.Path(directory) / f"nsmon-{time.monotonic_ns()}.out"
         self.err_path = self.path.with_suffix(".err")
         argv = nsmon_argv("-o", form, *options, command=command)
+        if start:
+            argv = start(argv)
         with open(self.path, "wb") as out, open(self.err_path, "wb") as err:
             out = out if stdout is None else stdout
             self.process = subprocess.Popen(argv, stdin=subprocess.DEVNULL, stdout=out, stderr=err, env=env, **popen)
