@@ -156,7 +156,8 @@ class World:
     """A mount namespace with /run and /var/lib of its own, and what all containers are made of."""
 
     # What runtimes leave behind at the top of each hierarchy.
-    LEFT_BEHIND = ("docker", "libpod_parent", "default", "k8s.io", "machine.slice", "user.slice", "lxc.pivot")
+    LEFT_BEHIND = ("docker", "libpod_parent", "default", "k8s.io", "machine.slice", "user.slice", "lxc.pivot",
+                   "kubepods")
 
     # Where the directory with what containers are made of is for everybody; pytest's own is root's alone.
     SHARE = "/run/nsmon-test"
@@ -298,6 +299,7 @@ class Container:
         self.pid = pid
         self.name = name
         self.image = image
+        self.k8s = None
 
 
 class Runtime:
@@ -583,37 +585,45 @@ class Containerd(Runtime):
     name = "containerd"
     programs = ("containerd", "ctr", "runc")
 
+    KEPT, STATE, NAMESPACE = "/var/lib/containerd", "/run/containerd", "default"
+
     CONFIG = """
         version = 2
-        root = "/var/lib/containerd"
-        state = "/run/containerd"
+        root = "{kept}"
+        state = "{state}"
         oom_score = 0
         disabled_plugins = ["io.containerd.grpc.v1.cri", "io.containerd.internal.v1.opt"]
         [grpc]
-        address = "/run/containerd/containerd.sock"
+        address = "{state}/containerd.sock"
     """
 
     def set_up(self):
-        self.world.write("/run/containerd.toml", self.CONFIG)
-        self.daemon = self.world.spawn("containerd", ["containerd", "--config", "/run/containerd.toml"])
+        config = self.STATE + ".toml"
+        self.world.write(config, self.CONFIG.format(kept=self.KEPT, state=self.STATE))
+        self.log = "containerd" + self.STATE.replace("/", "-")
+        self.daemon = self.world.spawn(self.log, ["containerd", "--config", config])
         lib.wait_until(self._is_up, "containerd to answer", timeout=60)
         self.version = self.world.output(["containerd", "--version"]).strip()
         self.command("images", "import", "--snapshotter=native", self.world.archive)
 
     def _is_up(self):
         if self.daemon.poll() is not None:
-            raise Missing(f"containerd does not run here: {self.world.log('containerd')}")
+            raise Missing(f"containerd does not run here: {self.world.log(self.log)}")
         return self.command("version", check=False).returncode == 0
 
     def command(self, *arguments, **options):
-        return self.world.run(["ctr", *arguments], **options)
+        return self.world.run(["ctr", f"--address={self.STATE}/containerd.sock", f"--namespace={self.NAMESPACE}",
+                               *arguments], **options)
 
     def start(self, tag, what=("init",)):
+        return self._start(tag, tag, what)
+
+    def _start(self, tag, identity, what, options=()):
         mount = f"type=bind,src={self.world.WITNESS},dst=/witness,options=rbind:rw"
-        self.command("run", "--detach", "--null-io", "--snapshotter=native", f"--mount={mount}", IMAGE, tag,
+        self.command("run", "--detach", "--null-io", "--snapshotter=native", f"--mount={mount}", *options, IMAGE, identity,
                      *inside(tag, *what))
-        told = json.loads(self.command("containers", "info", tag).stdout)
-        pid = re.search(rf"^{re.escape(tag)}\s+(\d+)\s", self.command("tasks", "list").stdout.decode(), re.M)
+        told = json.loads(self.command("containers", "info", identity).stdout)
+        pid = re.search(rf"^{re.escape(identity)}\s+(\d+)\s", self.command("tasks", "list").stdout.decode(), re.M)
         # What the name and the image of a container are, ctr keeps in containerd's data base alone.
         return Container(tag, told["ID"], int(pid.group(1)))
 
@@ -630,6 +640,24 @@ class Containerd(Runtime):
 
     def tear_down(self):
         stop(self.daemon)
+
+
+class Pod(Containerd):
+    """A container of Kubernetes, as the kubelet of k3s has it made: containerd has its state elsewhere, and the kubelet's
+    part, to choose the cgroup and what is noted down of the pod (containerd: pkg/cri/annotations), is done here."""
+
+    KEPT, STATE, NAMESPACE = "/var/lib/rancher/k3s/agent/containerd", "/run/k3s/containerd", "k8s.io"
+    UID = "0a1b2c3d-4e5f-6071-8293-a4b5c6d7e8f9"
+
+    def start(self, tag, what=("init",)):
+        identity = hashlib.sha256(tag.encode()).hexdigest()
+        notes = {"container-type": "container", "container-name": "web", "image-name": IMAGE, "sandbox-id": "f" * 64,
+                 "sandbox-name": f"{tag}-0", "sandbox-namespace": "shop", "sandbox-uid": self.UID}
+        options = [f"--annotation=io.kubernetes.cri.{name}={value}" for name, value in notes.items()]
+        container = self._start(tag, identity, what, [f"--cgroup=/kubepods/burstable/pod{self.UID}/{identity}", *options])
+        container.image = IMAGE
+        container.k8s = {"pod_uid": self.UID, "pod": f"{tag}-0", "namespace": "shop", "container_name": "web"}
+        return container
 
 
 class Lxc(Runtime):
@@ -743,5 +771,6 @@ RUNTIMES = {
     "podman-rootless": RootlessPodman,
     "docker": Docker,
     "containerd": Containerd,
+    "pod": Pod,
     "systemd-nspawn": Nspawn,
 }
