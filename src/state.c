@@ -488,7 +488,7 @@ static int tell_fitting(struct state *state, const struct event *event, struct r
 	return 0;
 }
 
-static bool is_exec_of_thread(const struct event *event)
+static bool is_of_exec(const struct event *event)
 {
 	for (int type = 0; type < NSMON_NS_TYPES; type++)
 		if (event->change->changed & (1U << type) &&
@@ -527,7 +527,7 @@ static int handle_ns(struct state *state, const struct event *event)
 	}
 	/* With -T, exec: from the main thread's row to that of the thread, which took its place. */
 	if (!row || !state->fits || !row->data.set ||
-	    (state->options->threads && is_exec_of_thread(event)))
+	    (state->options->threads && row->data.taken && is_of_exec(event)))
 		err = tell_changes(state, event, event->change->changed, row);
 	else
 		err = tell_fitting(state, event, row);
@@ -617,6 +617,7 @@ static int handle_exec(struct state *state, const struct event *event)
 	if (!row)
 		return 0;
 	row->data.exec_id = event->exec.exec_id;
+	row->data.taken = event->exec.old_tid != 0;
 	touch(row, event);
 	claim(state, row);
 	/* It may have been moved without its main thread. */
