@@ -857,10 +857,12 @@ static void test_picture_of_a_task_inside_its_exec(void **state)
 	begin();
 	was = a;
 	a.ns.inum[NSMON_NS_TIME] = 7;
+	a.exec_id++;
 	seed(&init, 0);
 	seed(&a, NSMON_PROC_BUSY);
 	state_seeded(table, BEGIN, END);
 	says("proc 1; proc 10");
+	a.exec_id--;
 	execs(&a, 0, 300 * MS);
 	assert_int_equal(give_change(&was, &a.ns, 301 * MS, NSMON_REASON_EXEC), 0);
 	says("");
