@@ -653,6 +653,28 @@ static int64_t tell_move(struct state *state, const struct event *event, struct 
 	return seq;
 }
 
+/* With -T: the rows of the other threads of a process that was moved as a whole. */
+static int64_t move_threads(struct state *state, const struct event *event)
+{
+	struct row *row, *next;
+	int64_t seq = 0;
+
+	HASH_ITER(hh, state->rows.by_tid, row, next)
+	{
+		struct nsmon_task task = row->data.task;
+		struct event moved = *event;
+
+		if (seq < 0 || task.pid != event->task->pid || task.tid == event->task->tid ||
+		    task.start_ns != event->task->start_ns || row->data.kind != ROW_TOLD)
+			continue;
+		task.cgroup_id = event->task->cgroup_id;
+		moved.task = &task;
+		seq = tell_move(state, &moved, row);
+		row->data.task.cgroup_id = task.cgroup_id;
+	}
+	return seq;
+}
+
 static int handle_cgroup(struct state *state, const struct event *event)
 {
 	struct row *row;
@@ -667,6 +689,8 @@ static int handle_cgroup(struct state *state, const struct event *event)
 	seq = tell_move(state, event, row);
 	if (row)
 		touch(row, event);
+	if (seq >= 0 && state->options->threads && event->proc.flags & NSMON_PROC_THREADS)
+		seq = move_threads(state, event);
 	return seq < 0 ? (int)seq : 0;
 }
 
