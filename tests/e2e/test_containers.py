@@ -260,11 +260,8 @@ STORIES = [
     "runc",
     "lxc",
     "podman",
-    pytest.param("podman-rootless", marks=pytest.mark.long),
-    pytest.param("docker", marks=pytest.mark.long),
-    pytest.param("containerd", marks=pytest.mark.long),
-    pytest.param("pod", marks=pytest.mark.long),
-    pytest.param("systemd-nspawn", marks=pytest.mark.long),
+    *(pytest.param(name, marks=[pytest.mark.long, pytest.mark.runtime])
+      for name in ("podman-rootless", "docker", "containerd", "pod", "systemd-nspawn")),
 ]
 
 
