@@ -149,6 +149,42 @@ int options_parse_list(const char *text, const char *const *names, size_t count,
 	return 0;
 }
 
+static bool is_cgroup_name(const char *name, size_t len)
+{
+	return len <= NAME_MAX && !(len == 1 && name[0] == '.') &&
+	       !(len == 2 && name[0] == '.' && name[1] == '.');
+}
+
+int options_parse_cgroup(char *path)
+{
+	const char *at = path;
+	char *to = path;
+
+	if (path[0] != '/' || strlen(path) >= PATH_MAX)
+		return -EINVAL;
+	while (*(at += strspn(at, "/"))) {
+		size_t len = strcspn(at, "/");
+
+		if (!is_cgroup_name(at, len))
+			return -EINVAL;
+		at += len;
+	}
+	if (strcmp(path, "/") == 0)
+		return 0;
+	for (at = path; *at; at++) {
+		if (*at == '/' && (!at[1] || at[1] == '/'))
+			continue;
+		if (to != at)
+			*to = *at;
+		to++;
+	}
+	if (to == path) /* "//" */
+		to++;
+	if (*to)
+		*to = 0;
+	return 0;
+}
+
 int options_parse_pid(const char *text, pid_t *pid)
 {
 	char *end;
@@ -305,19 +341,20 @@ static error_t parse_option(int key, char *arg, struct argp_state *state)
 		o->containers = true;
 		break;
 	case OPT_CGROUP:
-		if (arg[0] != '/' || strlen(arg) >= PATH_MAX)
+		if (options_parse_cgroup(arg))
 			argp_error(state,
-				   "--cgroup '%s': it takes the path of a cgroup, which begins "
-				   "with '/', as in /proc/PID/cgroup, and has up to %d bytes",
-				   arg, PATH_MAX - 1);
+				   "--cgroup '%.256s': it takes the path of a cgroup, as in "
+				   "/proc/PID/cgroup: it begins with '/', has up to %d bytes, no "
+				   "name longer than %d, and neither '.' nor '..'",
+				   arg, PATH_MAX - 1, NAME_MAX);
 		o->cgroup = arg;
 		break;
 	case OPT_CONTAINER:
 		if (!*arg || strlen(arg) > CONTAINER_ID_MAX)
 			argp_error(state,
-				   "--container '%s': it takes the id of a container, its "
-				   "beginning, or its name",
-				   arg);
+				   "--container '%.256s': it takes the id of a container, its "
+				   "beginning, or its name, up to %d bytes",
+				   arg, CONTAINER_ID_MAX);
 		o->container = arg;
 		break;
 	case OPT_SCHEMA:

@@ -83,6 +83,12 @@ int options_parse_size(const char *text, size_t page, size_t *size);
 int options_parse_list(const char *text, const char *const *names, size_t count, uint32_t *bits,
 		       const char **wrong, size_t *wrong_len);
 
+/*
+ * The path of a cgroup, from which superfluous slashes are taken, in place. Returns 0,
+ * or -EINVAL where there can be no such path.
+ */
+int options_parse_cgroup(char *path);
+
 /* A process id, 1 to PID_MAX_LIMIT. Returns 0 or -EINVAL. */
 int options_parse_pid(const char *text, pid_t *pid);
 

@@ -142,6 +142,12 @@ static int64_t tell_recovered_type(struct state *state, const struct event *even
 }
 
 /* A row as a whole, where there is none that it could differ from. */
+/* Does the event tell of the task all that a picture does? */
+static bool is_whole(const struct event *event)
+{
+	return event->kind == NSMON_PROC || event->kind == NSMON_CGROUP;
+}
+
 static int64_t tell_picture(struct state *state, const struct event *event,
 			    const struct nsmon_ns_set *ns)
 {
@@ -153,7 +159,7 @@ static int64_t tell_picture(struct state *state, const struct event *event,
 		.proc = { .ns = ns },
 	};
 
-	if (event->kind == NSMON_PROC)
+	if (is_whole(event))
 		found.proc = event->proc;
 	found.proc.ns = ns;
 	return state->tell(state->context, &found, STATE_EVENT);
@@ -197,6 +203,12 @@ static bool is_base(const struct row *row)
 	return row && row->data.kind == ROW_TOLD && row->data.set;
 }
 
+/* It has not been missed: the filter by cgroup did not let it through before. */
+static bool is_moved_in(const struct state *state, const struct event *event)
+{
+	return event->kind == NSMON_CGROUP && (state->options->cgroup || state->options->container);
+}
+
 /*
  * A row for a task that was not told of: *row. It begins as its parent's, or,
  * where a reader has none of that, as ns; where that is NULL, a picture will tell.
@@ -223,14 +235,14 @@ static int introduce(struct state *state, const struct event *event, const struc
 	int64_t seq;
 
 	*row = NULL;
-	state->doubt = true;
-	if (is_base(parent) || !ns) {
+	state->doubt |= !is_moved_in(state, event);
+	if ((is_base(parent) && !is_moved_in(state, event)) || !ns) {
 		seq = state->tell(state->context, &forked, STATE_EVENT);
 		data.set = is_base(parent) ? rows_share(parent->data.set) : NULL;
 	} else {
 		seq = tell_picture(state, event, ns);
 		data.set = seq > 0 ? rows_intern(&state->rows, ns) : NULL;
-		data.exec_id = event->kind == NSMON_PROC ? event->proc.exec_id : 0;
+		data.exec_id = is_whole(event) ? event->proc.exec_id : 0;
 	}
 	if (seq > 0) {
 		rows_remember(&state->rows, seq, task->tid, NULL);
@@ -653,19 +665,25 @@ static int64_t tell_move(struct state *state, const struct event *event, struct 
 	return seq;
 }
 
-/* With -T: the rows of the other threads of a process that was moved as a whole. */
+static bool is_moved_too(const struct row *row, const struct event *event)
+{
+	return row->data.task.pid == event->task->pid && row->data.task.tid != event->task->tid &&
+	       row->data.task.start_ns == event->task->start_ns && row->data.kind == ROW_TOLD;
+}
+
 static int64_t move_threads(struct state *state, const struct event *event)
 {
 	struct row *row, *next;
 	int64_t seq = 0;
 
+	if (!state->options->threads || !(event->proc.flags & NSMON_PROC_THREADS))
+		return 0;
 	HASH_ITER(hh, state->rows.by_tid, row, next)
 	{
 		struct nsmon_task task = row->data.task;
 		struct event moved = *event;
 
-		if (seq < 0 || task.pid != event->task->pid || task.tid == event->task->tid ||
-		    task.start_ns != event->task->start_ns || row->data.kind != ROW_TOLD)
+		if (seq < 0 || !is_moved_too(row, event))
 			continue;
 		task.cgroup_id = event->task->cgroup_id;
 		moved.task = &task;
@@ -689,8 +707,30 @@ static int handle_cgroup(struct state *state, const struct event *event)
 	seq = tell_move(state, event, row);
 	if (row)
 		touch(row, event);
-	if (seq >= 0 && state->options->threads && event->proc.flags & NSMON_PROC_THREADS)
+	if (seq >= 0)
 		seq = move_threads(state, event);
+	return seq < 0 ? (int)seq : 0;
+}
+
+int state_move_out(struct state *state, const struct event *event)
+{
+	struct row *row = rows_find(&state->rows, event->task->tid), *next;
+	int64_t seq = 0;
+
+	if (row)
+		seq = handle_cgroup(state, event);
+	else
+		seq = move_threads(state, event);
+	row = rows_find(&state->rows, event->task->tid);
+	if (row)
+		rows_drop(&state->rows, row);
+	if (!(event->proc.flags & NSMON_PROC_THREADS))
+		return seq < 0 ? (int)seq : 0;
+	HASH_ITER(hh, state->rows.by_tid, row, next)
+	{
+		if (is_moved_too(row, event))
+			rows_drop(&state->rows, row);
+	}
 	return seq < 0 ? (int)seq : 0;
 }
 
@@ -773,14 +813,6 @@ void state_claim(struct state *state, const struct event *proc)
 	set = owner ? rows_intern(&state->rows, &ns) : NULL;
 	if (set && (!set->owner || owner < set->owner))
 		set->owner = owner;
-}
-
-void state_forget(struct state *state, uint32_t tid)
-{
-	struct row *row = rows_find(&state->rows, tid);
-
-	if (row)
-		rows_drop(&state->rows, row);
 }
 
 /* ---- the first picture ---- */

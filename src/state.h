@@ -80,8 +80,11 @@ bool state_can_find_all(const struct state *state);
 /* A task that nobody is told of: its container's namespaces may be entered by others. */
 void state_claim(struct state *state, const struct event *proc);
 
-/* Nothing more will be told of this task. */
-void state_forget(struct state *state, uint32_t tid);
+/*
+ * A task, or a process with all its threads, has left what the filter lets through:
+ * that is told, and they are forgotten.
+ */
+int state_move_out(struct state *state, const struct event *event);
 
 /* Is this task in the table? */
 bool state_has(const struct state *state, uint32_t tid);

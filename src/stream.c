@@ -373,16 +373,9 @@ static bool is_wanted(const struct stream *stream, const struct event *event)
 /* A task that leaves the cgroups of the filter is told to, and forgotten. */
 static int move_task(struct stream *stream, const struct event *event)
 {
-	bool wanted = is_wanted(stream, event);
-	int err;
-
-	if (!wanted && !state_has(stream->state, event->task->tid))
-		return 0;
 	begin_telling(stream);
-	err = end_telling(stream, state_event(stream->state, event));
-	if (!wanted)
-		state_forget(stream->state, event->task->tid);
-	return err;
+	return end_telling(stream, is_wanted(stream, event) ? state_event(stream->state, event)
+							    : state_move_out(stream->state, event));
 }
 
 int stream_record(struct stream *stream, const void *data, size_t size)

@@ -26,6 +26,41 @@ static void check_size(const char *text, int result, size_t expected)
 	assert_int_equal(size, result ? 12345 : expected);
 }
 
+static void test_cgroup_paths(void **state)
+{
+	static const struct {
+		const char *path;
+		const char *is; /* NULL: none */
+	} paths[] = {
+		{ "/", "/" },
+		{ "//", "/" },
+		{ "/a", "/a" },
+		{ "/a/", "/a" },
+		{ "//a///b//", "/a/b" },
+		{ "/...", "/..." },
+		{ "/.a/b..", "/.a/b.." },
+		{ "/a/./b", NULL },
+		{ "/a/..", NULL },
+		{ "a", NULL },
+		{ "", NULL },
+	};
+	char path[300];
+
+	(void)state;
+	for (size_t i = 0; i < sizeof(paths) / sizeof(*paths); i++) {
+		strcpy(path, paths[i].path);
+		assert_int_equal(options_parse_cgroup(path), paths[i].is ? 0 : -EINVAL);
+		assert_string_equal(path, paths[i].is ? paths[i].is : paths[i].path);
+	}
+	memset(path, 'x', 257);
+	path[0] = '/';
+	path[256] = 0;
+	assert_int_equal(options_parse_cgroup(path), 0);
+	path[256] = 'x';
+	path[257] = 0;
+	assert_int_equal(options_parse_cgroup(path), -EINVAL);
+}
+
 static void test_sizes(void **state)
 {
 	(void)state;
@@ -389,6 +424,8 @@ static void test_wrong_values(void **state)
 	USAGE("--cgroup 'user.slice'", "--cgroup=user.slice");
 	USAGE("/proc/PID/cgroup", "--cgroup", "a/b");
 	USAGE("--cgroup ''", "--cgroup=");
+	USAGE("--cgroup '/a/../b'", "--cgroup=/a/../b");
+	USAGE("neither '.' nor '..'", "--cgroup=/.");
 	USAGE("--container ''", "--container=");
 	USAGE("--container 'xxx", "--container", too_long_id);
 	USAGE("--cgroup '/xxx", "--cgroup", too_long_path);
@@ -413,14 +450,15 @@ static void test_cgroups_and_containers(void **state)
 	assert_int_equal(o.events, 1 << NSMON_CGROUP | 1 << NSMON_FORK);
 	PARSE(&o, "-e", "fork,exec,exit,ns,cgroup");
 	assert_int_equal(o.events, EVENTS_ALL);
-	PARSE(&o, "--cgroup=/user.slice/", "--container", "web");
-	assert_string_equal(o.cgroup, "/user.slice/");
+	PARSE(&o, "--cgroup=/user.slice", "--container", "web");
+	assert_string_equal(o.cgroup, "/user.slice");
 	assert_string_equal(o.container, "web");
 	PARSE(&o, "--cgroup=/", "--cgroup", "/a b\n");
 	assert_string_equal(o.cgroup, "/a b\n"); /* the last one wins */
 	memset(id, 'x', 128);
 	memset(path, 'x', 4095);
-	path[0] = '/';
+	for (size_t i = 0; i < 4095; i += 256)
+		path[i] = '/';
 	PARSE(&o, "--container", id, "--cgroup", path);
 	assert_string_equal(o.container, id);
 	assert_string_equal(o.cgroup, path);
@@ -514,6 +552,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_sizes),
+		cmocka_unit_test(test_cgroup_paths),
 		cmocka_unit_test(test_sizes_by_page),
 		cmocka_unit_test(test_lists),
 		cmocka_unit_test(test_pids),

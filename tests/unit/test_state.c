@@ -1659,14 +1659,18 @@ static void test_many_tasks(void **state)
 
 /* ---- cgroups ---- */
 
-static int give_move(struct who *w, uint64_t cgroup_id, uint64_t time)
+static struct event moved(struct who *w, uint64_t cgroup_id, uint64_t time, uint32_t flags)
 {
 	w->task.cgroup_id = cgroup_id;
-	return give((struct event){ .kind = NSMON_CGROUP,
-				    .time = time,
-				    .task = &w->task,
-				    .proc = { .ns = &w->ns, .exec_id = w->exec_id } },
-		    state_event);
+	return (struct event){ .kind = NSMON_CGROUP,
+			       .time = time,
+			       .task = &w->task,
+			       .proc = { .ns = &w->ns, .exec_id = w->exec_id, .flags = flags } };
+}
+
+static int give_move(struct who *w, uint64_t cgroup_id, uint64_t time)
+{
+	return give(moved(w, cgroup_id, time, 0), state_event);
 }
 
 static void moves(struct who *w, uint64_t cgroup_id, uint64_t time)
@@ -1926,25 +1930,76 @@ static void test_unwritten_moves(void **state)
 	says("cgroup 10 from 9 to 11 found");
 }
 
-static void test_forget(void **state)
+/* Out of what a filter lets through: told, and then forgotten. */
+static void test_move_out(void **state)
 {
 	(void)state;
+	options.cgroup = "/x";
 	seed_both();
-	assert_true(state_has(table, 10));
-	state_forget(table, 10);
-	state_forget(table, 10);
-	state_forget(table, 999);
+	assert_int_equal(give(moved(&a, 5, 290 * MS, NSMON_PROC_THREADS), state_move_out), 0);
+	says("cgroup 10 from 0 to 5");
+	reader.rows[10].exists = false; /* who knows that nothing more is told of it */
 	assert_false(state_has(table, 10));
 	assert_true(state_has(table, 1));
 	assert_int_equal(state_tasks(table), 1);
+	/* Of one that was not let through nothing is told. */
+	assert_int_equal(give(moved(&a, 6, 291 * MS, NSMON_PROC_THREADS), state_move_out), 0);
 	says("");
-	reader.rows[10].exists = false; /* who knows that nothing more is told of it */
 	/* Nor is its end found. */
 	pass(300 * MS, &init, NULL);
 	says("");
-	/* It comes again. */
+	/* It comes again, as a whole: also its program is told. */
+	a.exec_id = 7;
 	moves(&a, 5, 310 * MS);
-	says("fork 10 of 1 found");
+	says("proc 10 found");
+	assert_false(state_take_doubt(table));
+	pass(320 * MS, &init, &a, NULL);
+	pass(330 * MS, &init, &a, NULL);
+	says("");
+}
+
+/* With -T: a thread of a process that is not let through itself. */
+static void test_threads_move_out(void **state)
+{
+	struct who thread = who(11, 10, 1), other = who(12, 10, 1);
+
+	(void)state;
+	options.cgroup = "/x";
+	options.threads = true;
+	begin();
+	seed(&init, 0);
+	seed(&thread, 0);
+	seed(&other, 0);
+	state_seeded(table, BEGIN, END);
+	says("proc 1; proc 11; proc 12");
+	assert_int_equal(give(moved(&other, 5, 290 * MS, 0), state_move_out), 0);
+	says("cgroup 12 from 0 to 5");
+	reader.rows[12].exists = false;
+	assert_int_equal(give(moved(&a, 6, 291 * MS, NSMON_PROC_THREADS), state_move_out), 0);
+	says("cgroup 11 from 0 to 6");
+	reader.rows[11].exists = false;
+	assert_int_equal(state_tasks(table), 1);
+	pass(300 * MS, &init, NULL);
+	says("");
+}
+
+/* With -T a process is moved with the threads that were told of. */
+static void test_threads_move(void **state)
+{
+	struct who thread = who(11, 10, 1);
+
+	(void)state;
+	options.threads = true;
+	begin();
+	seed(&init, 0);
+	seed(&a, 0);
+	seed(&thread, 0);
+	state_seeded(table, BEGIN, END);
+	says("proc 1; proc 10; proc 11");
+	assert_int_equal(give(moved(&a, 5, 290 * MS, NSMON_PROC_THREADS), state_event), 0);
+	says("cgroup 10 from 0 to 5; cgroup 11 from 0 to 5");
+	assert_int_equal(give(moved(&a, 6, 291 * MS, 0), state_event), 0);
+	says("cgroup 10 from 5 to 6");
 }
 
 /* ---- whose namespace was entered ---- */
@@ -2201,7 +2256,9 @@ int main(void)
 		TEST(test_lost_moves),
 		TEST(test_moves_that_are_not_wanted),
 		TEST(test_unwritten_moves),
-		TEST(test_forget),
+		TEST(test_move_out),
+		TEST(test_threads_move_out),
+		TEST(test_threads_move),
 		TEST(test_target_host),
 		TEST(test_target_host_that_is_not_known),
 		TEST(test_target_container),
