@@ -361,10 +361,11 @@ def test_runtime_enters_it(story):
     host = host_namespaces()
     own = {t: i for t, i in story.namespaces.items() if i != host[t]}
     own.update({f"{t}_for_children": own[t] for t in ("pid", "time") if t in own})
-    # Before that, namespaces are nobody's yet: what prepares them goes there as well.
+    # Before and after its program, namespaces are nobody's: what prepares them, or puts them away, goes there as well.
     began = next(r["seq"] for r in story.trace.of(story.container.pid, "exec") if r["filename"] == "/inside")
+    [ended] = [r["seq"] for r in story.trace.of(story.container.pid, "exit")]
     seen = 0
-    for r in story.trace.records[began:]:
+    for r in story.trace.records[began:ended]:
         if r["event"] != "ns" or r.get("reason") != "setns" or r["inum"] != own.get(r["type"]):
             continue
         seen += 1
@@ -454,15 +455,16 @@ def test_crowd_while_nsmon_starts(crun, cgroup, live):
     assert all("cgroup" in r for r in trace.records if "pid" in r)
 
 
-def test_crowd_with_losses(crun, cgroup, live):
+def test_crowd_with_losses(crun, cgroup, live, tmp_path):
     """A buffer that is much too small: a record may have to do without its container, but has no other's."""
-    made = Crowd(crun, f"{cgroup}/lossy", "scope", CROWD)
-    running = live("--buffer=64K", "-T")
+    made = Crowd(crun, f"{cgroup}/lossy", "scope", CROWD // 2)
+    running = live("--buffer=64K")
     os.kill(running.pid, signal.SIGSTOP)
     made.start()
+    assert lib.run([lib.DRIVER, "--book", tmp_path / "book", "forks", "1000", "2"]).returncode == 0
     made.wait()
     os.kill(running.pid, signal.SIGCONT)
-    running.wait_for(lambda r: r["event"] == "ready" and r["seq"] > 2, "the repair")
+    running.wait_for(lambda r: r["event"] == "ready", "the repair")
     trace = running.finish()
     assert trace.records[-1]["lost"] > 0
     made.check_nobody_elses(trace)
@@ -954,12 +956,14 @@ def check_only(trace, world, tags):
     """All of the processes that said one of these tags, and nobody else."""
     wanted = {s.pid: s for tag in tags for s in world.witness.of(tag)}
     assert len(wanted) >= 2 * len(tags)
-    assert {r["pid"] for r in trace.records if "pid" in r} == set(wanted)
+    seen = {r["pid"] for r in trace.records if "pid" in r}
+    # On its way into a container, crun has a process there that does not become a program.
+    assert seen >= set(wanted) and {r["comm"] for r in trace.of(seen - set(wanted))} <= {"crun"}
     for pid, said in wanted.items():
         events = [r["event"] for r in trace.of(pid)]
         assert events[-1] == "exit", events
         # One that comes in is introduced.
-        assert events[0] in (["fork"] if said.word == "child" else ["cgroup", "proc"]), events
+        assert events[0] in (["fork"] if said.word == "child" else ["fork", "cgroup", "proc"]), events
         assert "exec" in events or said.word == "child", events
 
 
@@ -993,7 +997,9 @@ def test_filter_by_a_container_that_runs(world, box, live):
     trace = running.finish()
     again = {s.pid for s in world.witness.of(f"{name}-again")}
     assert len(again) == 2
-    assert {r["pid"] for r in trace.records if "pid" in r} == again | {container.pid}
+    seen = {r["pid"] for r in trace.records if "pid" in r}
+    assert seen >= again | {container.pid}
+    assert {r["comm"] for r in trace.of(seen - again - {container.pid})} <= {"crun"}
     assert trace.of(container.pid)[-1]["event"] == "exit"
 
 
@@ -1078,10 +1084,12 @@ def test_text(world, box, live, cgroup):
     for s in said:
         records = trace.of(s.pid)
         assert records[-1]["event"] == "exit"
-        inside_from = 0 if s.word == "child" else next(i for i, r in enumerate(records) if r["event"] == "cgroup")
+        moves = [i for i, r in enumerate(records) if r["event"] == "cgroup"]
+        assert len(moves) <= (s.word != "child"), records
+        assert all(records[i]["cgroup"] == container.top.encode() for i in moves), records
+        # The kernel can make a process in its cgroup.
+        inside_from = moves[0] if moves else 0
         assert all("container" not in r for r in records[:inside_from]), records
         assert all(r["container"] == name[:12].encode() for r in records[inside_from:]), records
-        if s.word != "child":
-            assert records[inside_from]["cgroup"] == container.top.encode()
     for s in world.witness.of(f"outside-{name}"):
         assert not any("container" in r for r in trace.of(s.pid))
