@@ -61,7 +61,8 @@ static __always_inline void handle_cgroup_tree(struct cgroup *cgroup, enum nsmon
 }
 
 /* cgroup_attach_task(), at its end: with threadgroup the whole process was moved. */
-static __always_inline void handle_cgroup_attach(struct cgroup *to, struct task_struct *task)
+static __always_inline void handle_cgroup_attach(struct cgroup *to, struct task_struct *task,
+						 bool threadgroup)
 {
 	struct nsmon_counters *cpu = this_cpu_counters();
 	struct nsmon_proc *r;
@@ -75,12 +76,12 @@ static __always_inline void handle_cgroup_attach(struct cgroup *to, struct task_
 		count_lost(cpu, NSMON_CGROUP, 1);
 		return;
 	}
-	r->flags = 0;
+	r->flags = threadgroup ? NSMON_PROC_THREADS : 0;
 	r->zero = 0;
 	r->exec_id =
 		BPF_CORE_READ(task, flags) & PF_FORKNOEXEC ? 0 : BPF_CORE_READ(task, self_exec_id);
 	if (!read_ns_set_of_other(&r->ns, task))
-		r->flags = NSMON_PROC_PARTIAL;
+		r->flags |= NSMON_PROC_PARTIAL;
 	read_task(&r->task, task);
 	submit(r);
 }
@@ -99,7 +100,8 @@ static __always_inline void handle_cgroup_attach(struct cgroup *to, struct task_
 	SEC("?raw_tp/cgroup_attach_task")                                                          \
 	int on_cgroup_attach##suffix(unsigned long long *ctx)                                      \
 	{                                                                                          \
-		handle_cgroup_attach((struct cgroup *)ctx[0], (struct task_struct *)ctx[2]);       \
+		handle_cgroup_attach((struct cgroup *)ctx[0], (struct task_struct *)ctx[2],        \
+				     (bool)ctx[3]);                                                \
 		return 0;                                                                          \
 	}
 

@@ -169,6 +169,7 @@ enum nsmon_proc_flag {
 	NSMON_PROC_PARTIAL = 8, /* its namespaces are gone, but for those that are not 0 */
 	NSMON_PROC_KERNEL = 16, /* a kernel thread: it has no arguments */
 	NSMON_PROC_OTHER = 32, /* not let through by the filter: told to nobody */
+	NSMON_PROC_THREADS = 64, /* NSMON_CGROUP: the other threads of the process as well */
 };
 
 /*

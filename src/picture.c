@@ -111,8 +111,9 @@ static int read_cgroups(struct picture *picture)
 	picture->cgroups = cgroups_new(&everything, "", NULL, NULL);
 	if (!picture->cgroups)
 		return -ENOMEM;
-	cgroups_look(picture->cgroups, &picture->kernel->hierarchy, 0);
-	cgroups_resolve(picture->cgroups, 0);
+	/* One moment, whatever the time: all that is due then is looked at. */
+	cgroups_look(picture->cgroups, &picture->kernel->hierarchy, 1);
+	cgroups_resolve(picture->cgroups, 1);
 	return 0;
 }
 

@@ -48,6 +48,7 @@ struct row_data {
 	generation_t generation;
 	uint8_t kind; /* enum row_kind */
 	bool seeded; /* by the first picture, which events from before it follow */
+	bool taken; /* by a thread that execed, which took the main thread's place */
 };
 
 struct row {

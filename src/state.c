@@ -488,7 +488,7 @@ static int tell_fitting(struct state *state, const struct event *event, struct r
 	return 0;
 }
 
-static bool is_exec_of_thread(const struct event *event)
+static bool is_of_exec(const struct event *event)
 {
 	for (int type = 0; type < NSMON_NS_TYPES; type++)
 		if (event->change->changed & (1U << type) &&
@@ -527,7 +527,7 @@ static int handle_ns(struct state *state, const struct event *event)
 	}
 	/* With -T, exec: from the main thread's row to that of the thread, which took its place. */
 	if (!row || !state->fits || !row->data.set ||
-	    (state->options->threads && is_exec_of_thread(event)))
+	    (state->options->threads && row->data.taken && is_of_exec(event)))
 		err = tell_changes(state, event, event->change->changed, row);
 	else
 		err = tell_fitting(state, event, row);
@@ -617,6 +617,7 @@ static int handle_exec(struct state *state, const struct event *event)
 	if (!row)
 		return 0;
 	row->data.exec_id = event->exec.exec_id;
+	row->data.taken = event->exec.old_tid != 0;
 	touch(row, event);
 	claim(state, row);
 	/* It may have been moved without its main thread. */
@@ -652,6 +653,28 @@ static int64_t tell_move(struct state *state, const struct event *event, struct 
 	return seq;
 }
 
+/* With -T: the rows of the other threads of a process that was moved as a whole. */
+static int64_t move_threads(struct state *state, const struct event *event)
+{
+	struct row *row, *next;
+	int64_t seq = 0;
+
+	HASH_ITER(hh, state->rows.by_tid, row, next)
+	{
+		struct nsmon_task task = row->data.task;
+		struct event moved = *event;
+
+		if (seq < 0 || task.pid != event->task->pid || task.tid == event->task->tid ||
+		    task.start_ns != event->task->start_ns || row->data.kind != ROW_TOLD)
+			continue;
+		task.cgroup_id = event->task->cgroup_id;
+		moved.task = &task;
+		seq = tell_move(state, &moved, row);
+		row->data.task.cgroup_id = task.cgroup_id;
+	}
+	return seq;
+}
+
 static int handle_cgroup(struct state *state, const struct event *event)
 {
 	struct row *row;
@@ -666,6 +689,8 @@ static int handle_cgroup(struct state *state, const struct event *event)
 	seq = tell_move(state, event, row);
 	if (row)
 		touch(row, event);
+	if (seq >= 0 && state->options->threads && event->proc.flags & NSMON_PROC_THREADS)
+		seq = move_threads(state, event);
 	return seq < 0 ? (int)seq : 0;
 }
 

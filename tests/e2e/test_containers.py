@@ -260,11 +260,8 @@ STORIES = [
     "runc",
     "lxc",
     "podman",
-    pytest.param("podman-rootless", marks=pytest.mark.long),
-    pytest.param("docker", marks=pytest.mark.long),
-    pytest.param("containerd", marks=pytest.mark.long),
-    pytest.param("pod", marks=pytest.mark.long),
-    pytest.param("systemd-nspawn", marks=pytest.mark.long),
+    *(pytest.param(name, marks=[pytest.mark.long, pytest.mark.runtime])
+      for name in ("podman-rootless", "docker", "containerd", "pod", "systemd-nspawn")),
 ]
 
 
@@ -632,7 +629,6 @@ def test_from_the_host_into_a_container(scenes, world):
     assert once.vpid != once.pid
 
 
-@pytest.mark.quick
 def test_from_a_container_to_the_host(scenes, world):
     _, mighty, _ = scenes.of(crossing)
     [escaped] = world.witness.of("to-host", "then")
@@ -640,7 +636,6 @@ def test_from_a_container_to_the_host(scenes, world):
     check_life(scenes.trace.of(escaped.pid), mighty, "crun", mighty.top, False)
 
 
-@pytest.mark.quick
 def test_from_a_container_into_another(scenes, world):
     victim, mighty, namespaces = scenes.of(crossing)
     [said] = world.witness.of("to-other", "then")
@@ -688,7 +683,6 @@ def hostile_names(world, cgroup, _):
     return played
 
 
-@pytest.mark.quick
 def test_hostile_names(scenes, world):
     """Names that a user chooses: the path is written as it stands, and nothing comes of it."""
     for path, number, tag in scenes.of(hostile_names):
@@ -715,7 +709,6 @@ def long_path(world, cgroup, _):
     return path, world.hierarchy.id(path)
 
 
-@pytest.mark.quick
 def test_long_path(scenes, world):
     path, number = scenes.of(long_path)
     assert len(path) > 2000
@@ -737,7 +730,6 @@ def nobody(world, cgroup, _):
     return path
 
 
-@pytest.mark.quick
 def test_container_that_nobody_runs(scenes, world):
     """It is told as it stands, and that nothing backs it."""
     path = scenes.of(nobody)
@@ -769,7 +761,6 @@ def pods(world, cgroup, _):
     return True
 
 
-@pytest.mark.quick
 def test_pods(scenes, world):
     """Kubernetes' cgroups, with and without systemd's driver."""
     assert scenes.of(pods)
@@ -793,7 +784,6 @@ def units(world, cgroup, _):
     return True
 
 
-@pytest.mark.quick
 def test_units(scenes, world):
     """systemd's unit, outside of containers."""
     assert scenes.of(units)
@@ -854,7 +844,6 @@ def busy(world, cgroup, _):
     return process.pid, ids
 
 
-@pytest.mark.quick
 def test_moves_while_it_forks(scenes):
     """Each child stays all its life in the one cgroup that it was born in."""
     pid, ids = scenes.of(busy)
@@ -882,7 +871,6 @@ def rename(world, cgroup, _):
     return waiting, paths
 
 
-@pytest.mark.quick
 def test_rename(scenes):
     told = scenes.of(rename)
     if not told:
@@ -967,7 +955,6 @@ def check_only(trace, world, tags):
         assert "exec" in events or said.word == "child", events
 
 
-@pytest.mark.quick
 def test_filter_by_container(world, box, live, cgroup):
     """A prefix of the id of a container that starts later; another one runs already, and others do beside it."""
     token = f"{time.monotonic_ns():x}"
@@ -1028,7 +1015,6 @@ def test_filter_by_podman_container(world, started, live):
             assert "pid" not in r or id_of(r) == identity, r
 
 
-@pytest.mark.quick
 def test_filter_by_cgroup(world, live, cgroup):
     """A cgroup, and one below it that is made later; not one beside it whose name only begins like its. A process that
     comes in and goes is told while it is there, and where it went."""
@@ -1063,7 +1049,6 @@ def test_filter_by_cgroup(world, live, cgroup):
 # ---- as text ----
 
 
-@pytest.mark.quick
 def test_text(world, box, live, cgroup):
     """The first twelve characters of the id, where there is a container; moves say from where to where."""
     name = f"text-{time.monotonic_ns():x}"

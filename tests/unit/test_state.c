@@ -847,6 +847,28 @@ static void test_threads_with_rows(void **state)
 	has_ns(10, NSMON_NS_NET, 7);
 }
 
+/* A picture may show a task inside its exec: its time namespace is the new one before that is told. */
+static void test_picture_of_a_task_inside_its_exec(void **state)
+{
+	struct who was;
+
+	(void)state;
+	options.threads = true;
+	begin();
+	was = a;
+	a.ns.inum[NSMON_NS_TIME] = 7;
+	a.exec_id++;
+	seed(&init, 0);
+	seed(&a, NSMON_PROC_BUSY);
+	state_seeded(table, BEGIN, END);
+	says("proc 1; proc 10");
+	a.exec_id--;
+	execs(&a, 0, 300 * MS);
+	assert_int_equal(give_change(&was, &a.ns, 301 * MS, NSMON_REASON_EXEC), 0);
+	says("");
+	has_ns(10, NSMON_NS_TIME, 7);
+}
+
 /* The exec of the thread, or an exit before it, was lost. */
 static void test_threads_with_rows_and_a_loss(void **state)
 {
@@ -2141,6 +2163,7 @@ int main(void)
 		TEST(test_reuse_of_a_number),
 		TEST(test_threads_without_rows),
 		TEST(test_threads_with_rows),
+		TEST(test_picture_of_a_task_inside_its_exec),
 		TEST(test_threads_with_rows_and_a_loss),
 		TEST(test_exec_of_a_thread_with_the_number_of_another),
 		TEST(test_pass_finds_what_was_lost),
