@@ -742,6 +742,46 @@ def test_container_that_nobody_runs(scenes, world):
             assert id_of(r) != HEX or r["container"] == {"id": HEX, "runtime": "docker", "unverified": True}, r
 
 
+# What stands where crun has the state of a container, and is none.
+STATES = {
+    "fifo": 'mkfifo "$1"',
+    "directory": 'mkdir "$1"',
+    "huge": 'truncate -s 100M "$1"',
+    "garbage": 'head -c 100000 /dev/urandom >"$1"',
+    "deep": 'head -c 1000000 /dev/zero | tr "\\0" "[" >"$1"',
+    "link": 'ln -s /etc/passwd "$1"',
+    "endless": 'ln -s /dev/zero "$1"',
+    "absent": ":",
+}
+
+
+@scene
+def hostile_state(world, cgroup, _):
+    for name, command in STATES.items():
+        world.run(["sh", "-ec", f'mkdir -p "$(dirname "$1")"; {command}', "-", f"/run/crun/{name}/status"])
+        path = f"{cgroup}/crun-{name}.scope"
+        make(world, path)
+        put(world, path, f"state-{name}")
+    world.run(["rm", "-r", *(f"/run/crun/{name}" for name in STATES)])
+    return True
+
+
+def test_hostile_state(scenes, world):
+    """Files that are no state tell nothing of a container, and hold up nothing."""
+    assert scenes.of(hostile_state)
+    for name in STATES:
+        said = world.witness.of(f"state-{name}")
+        assert len(said) == 2
+        for s in said:
+            records = [r for r in scenes.trace.of(s.pid) if r["cgroup"].endswith(f"/crun-{name}.scope")]
+            assert len(records) >= 2
+            for r in records:
+                told = dict(r["container"])
+                # A file of root's that cannot be read is there all the same.
+                assert told.pop("unverified", None) or name in ("huge", "garbage", "deep"), r
+                assert told == {"id": name, "runtime": "crun"}, r
+
+
 UID = "0a1b2c3d-4e5f-6071-8293-a4b5c6d7e8f9"
 
 # Below a cgroup of the test's own: what there is to be said of it, runtime and pod.
@@ -896,7 +936,7 @@ for thread in threads:
 """
 
 
-@pytest.mark.parametrize("options", [[], ["-T"]], ids=["processes", "threads"])
+@pytest.mark.parametrize("options", [[], ["-T"], ["--events=cgroup"]], ids=["processes", "threads", "alone"])
 def test_threads(world, live, cgroup, options):
     """A process is moved with all its threads: with -T each of them says so."""
     [number] = make(world, f"{cgroup}/threads")
@@ -909,7 +949,9 @@ def test_threads(world, live, cgroup, options):
         process.stdin.close()
     trace = running.finish()
     moved = [r["tid"] for r in trace.of(process.pid, "cgroup") if r["cgroup_id"] == number]
-    assert sorted(moved) == (sorted(tids) if options else [process.pid])
+    assert sorted(moved) == (sorted(tids) if "-T" in options else [process.pid])
+    if "--events=cgroup" in options:
+        assert {r["event"] for r in trace.records} == {"start", "cgroup", "stop"}
     for r in trace.of(process.pid, "exit"):
         assert r["cgroup"] == f"{cgroup}/threads", r
 
@@ -988,6 +1030,15 @@ def test_filter_by_a_container_that_runs(world, box, live):
     assert seen >= again | {container.pid}
     assert {r["comm"] for r in trace.of(seen - again - {container.pid})} <= {"crun"}
     assert trace.of(container.pid)[-1]["event"] == "exit"
+
+
+def test_filter_that_means_two(world, box):
+    """A prefix that two containers have, which run, is a mistake."""
+    token = f"{time.monotonic_ns():x}"
+    names = [box(f"alike-{token}-{n}").id for n in "ab"]
+    run = world.run(lib.nsmon_argv(f"--container=alike-{token}"), check=False)
+    assert run.returncode == 2 and not run.stdout
+    assert all(name in run.stderr.decode() for name in names), run.stderr
 
 
 def test_filter_by_podman_container(world, started, live):
