@@ -1089,6 +1089,7 @@ def test_filter_by_cgroup(world, live, cgroup):
     assert children == [["fork", "exit"], [], ["fork", "exit"]]
     moves = [os.path.basename(r["cgroup"]) for r in trace.of(mover.pid, "cgroup", "proc")]
     assert moves in (["wanted", "other", "wanted"], ["wanted", "wanted"])
+    assert not trace.of(mover.pid, "exec"), "it executed nothing"
     assert trace.of(mover.pid)[-1]["event"] == "exit"
     mine = {mover.pid, *mover.children}
     others = lib.Trace(0, b"", b"", "text")
