@@ -206,6 +206,28 @@ def test_tree():
 
 
 @pytest.mark.anywhere
+@pytest.mark.parametrize("how, types", [("--mount", ["mnt"]), ("--pid", ["pid"]), ("--uts", [])], ids=["mnt", "pid", "uts"])
+def test_sandbox(how, types):
+    """In a mount or pid namespace of its own, without a container. The witness is /proc, where it is read by the outside."""
+    script = "echo; read x"
+    process = subprocess.Popen(["unshare", how, "--fork", "sh", "-c", script], stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+    try:
+        assert process.stdout.readline() == b"\n"
+        [child] = pathlib.Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text(encoding="ascii").split()
+        own, outside = lib.proc_ns(child), lib.proc_ns()
+        assert [t for t in ("mnt", "pid") if own[t] != outside[t]] == types
+        rows = {r["pid"]: r for r in map(json.loads, lib.run([lib.NSMON, "list", "--tree", "-o", "json"]).stdout.splitlines())}
+        assert rows[int(child)].get("sandbox", []) == types
+        assert "container" not in rows[int(child)] and "sandbox" not in rows[os.getpid()]
+        lines = lib.run([lib.NSMON, "list", "--tree"]).stdout.decode().splitlines()
+        marked = [line.split()[0] for line in lines if "sandbox=" in line and script in line]
+        # The first one of it: with a mount namespace that is unshare itself, which made it before its child.
+        assert marked == ([str(child)] if types == ["pid"] else [str(process.pid)] if types else [])
+    finally:
+        process.communicate(b"\n", timeout=lib.seconds(30))
+
+
+@pytest.mark.anywhere
 def test_hostile_name(tmp_path):
     """What a process chooses makes no line of its own and reaches no terminal."""
     code = "import sys; sys.stdout.write('x\\n'); sys.stdout.flush(); sys.stdin.read()"
