@@ -374,6 +374,29 @@ def test_runtime_enters_it(story):
     assert seen or not story.runtime.can_execute
 
 
+def test_cgroup_that_existed(world, crun, live, cgroup):
+    """A container that is started in a cgroup which was there before nsmon, and whose name tells nothing."""
+    tag = f"reused-{time.monotonic_ns():x}"
+    make(world, f"{cgroup}/reused")
+    running = live()
+    container = crun.start(tag, cgroup=f"{cgroup}/reused")
+    try:
+        world.witness.wait(tag, "init")
+        deadline = time.monotonic() + lib.seconds(8)
+        pids = set()
+        while time.monotonic() < deadline:
+            crun.execute(container, inside(tag, "once"))
+            pids = {s.pid for s in world.witness.of(tag)}
+            records = [json.loads(line) for line in running.out.split(b"\n")[:-1]]
+            if any(id_of(r) == container.id for r in records if r.get("pid") in pids):
+                break
+            time.sleep(0.3)
+    finally:
+        crun.stop(container)
+    trace = running.finish()
+    assert id_of(trace.of(container.pid)[-1]) == container.id, trace.of(container.pid)
+
+
 # ---- many at once ----
 
 
