@@ -68,15 +68,20 @@ def crun(started):
     return started.get("crun")
 
 
+def mine(*daemons):
+    """In a machine of the tests' own nsmon looks at everything; on one that others use as well, at what descends from the
+    tests, and from daemons that they have started before."""
+    return [] if "NSMON_VM" in os.environ else [f"--pid={pid}" for pid in (os.getpid(), *daemons)]
+
+
 @pytest.fixture
 def live(world, tmp_path):
-    """live(OPTION...): nsmon, which listens when it returns, unless that cannot be known or is not wanted. Without a filter
-    it looks at what descends from the tests."""
+    """live(OPTION...): nsmon, which listens when it returns, unless that cannot be known or is not wanted."""
     with contextlib.ExitStack() as stack:
 
         def start(*options, form="json", wait=True):
             if not any(str(o).startswith(("--container=", "--cgroup=")) for o in options):
-                options = (*options, f"--pid={os.getpid()}")
+                options = (*options, *mine())
             running = stack.enter_context(lib.Live(tmp_path, *options, form=form, start=world.enter))
             if form == "json" and wait:
                 running.wait_started()
@@ -186,8 +191,7 @@ class Story:
         self.world = world
         hierarchy, witness = world.hierarchy, world.witness
         self.tag = tag = f"story-{directory.name}".replace("_", "-")
-        followed = [f"--pid={pid}" for pid in (os.getpid(), *runtime.daemons())]
-        with lib.Live(directory, *followed, start=world.enter) as live:
+        with lib.Live(directory, *mine(*runtime.daemons()), start=world.enter) as live:
             live.wait_started()
             self.container = container = runtime.start(tag)
             try:
@@ -370,6 +374,29 @@ def test_runtime_enters_it(story):
     assert seen or not story.runtime.can_execute
 
 
+def test_cgroup_that_existed(world, crun, live, cgroup):
+    """A container that is started in a cgroup which was there before nsmon, and whose name tells nothing."""
+    tag = f"reused-{time.monotonic_ns():x}"
+    make(world, f"{cgroup}/reused")
+    running = live()
+    container = crun.start(tag, cgroup=f"{cgroup}/reused")
+    try:
+        world.witness.wait(tag, "init")
+        deadline = time.monotonic() + lib.seconds(8)
+        pids = set()
+        while time.monotonic() < deadline:
+            crun.execute(container, inside(tag, "once"))
+            pids = {s.pid for s in world.witness.of(tag)}
+            records = [json.loads(line) for line in running.out.split(b"\n")[:-1]]
+            if any(id_of(r) == container.id for r in records if r.get("pid") in pids):
+                break
+            time.sleep(0.3)
+    finally:
+        crun.stop(container)
+    trace = running.finish()
+    assert id_of(trace.of(container.pid)[-1]) == container.id, trace.of(container.pid)
+
+
 # ---- many at once ----
 
 
@@ -420,7 +447,7 @@ class Crowd:
 @pytest.fixture(scope="module", params=["scope", "plain"])
 def crowd(request, crun, cgroup, world, tmp_path_factory):
     made = Crowd(crun, f"{cgroup}/crowd", request.param, CROWD)
-    with lib.Live(tmp_path_factory.mktemp("crowd"), f"--pid={os.getpid()}", start=world.enter) as live:
+    with lib.Live(tmp_path_factory.mktemp("crowd"), *mine(), start=world.enter) as live:
         live.wait_started()
         made.start()
         made.wait()
@@ -507,7 +534,7 @@ class Scenes:
     def __init__(self, world, crun, cgroup, directory):
         self.results = {}
         prepare_names(world, f"{cgroup}/hostile_names-existing")
-        with lib.Live(directory, f"--pid={os.getpid()}", start=world.enter) as live, boxes(crun, f"{cgroup}/boxes") as box:
+        with lib.Live(directory, *mine(), start=world.enter) as live, boxes(crun, f"{cgroup}/boxes") as box:
             live.wait_started()
             for function in SCENES:
                 name = function.__name__
