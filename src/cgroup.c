@@ -201,6 +201,38 @@ static struct container *container_of_path(struct cgroups *cgroups, const struct
 /* Runtimes that call a cgroup as the container, and have the container's name as last argument. */
 static const char *const plain_runtimes[] = { "crun", "runc", "youki" };
 
+/* Is it this runtime by its first argument, with or without a directory? Where all arguments were told. */
+static bool is_first_arg(const struct nsmon_cgroup *tree, const char *runtime)
+{
+	size_t len = strnlen(tree->maker_args, tree->maker_args_len);
+	const char *slash = memrchr(tree->maker_args, '/', len);
+	const char *base = slash ? slash + 1 : tree->maker_args;
+
+	len -= (size_t)(base - tree->maker_args);
+	return tree->maker_args_len < sizeof(tree->maker_args) && len == strlen(runtime) &&
+	       memcmp(base, runtime, len) == 0;
+}
+
+/* One that has executed itself from memory, as crun does, is named after its descriptor on 5.10. */
+static bool is_named_after_descriptor(const struct nsmon_cgroup *tree)
+{
+	size_t len = strnlen(tree->maker, sizeof(tree->maker));
+	size_t digits = 0;
+
+	while (digits < len && tree->maker[digits] >= '0' && tree->maker[digits] <= '9')
+		digits++;
+	return len && digits == len;
+}
+
+static const char *maker_of(const struct nsmon_cgroup *tree)
+{
+	for (size_t i = 0; i < sizeof(plain_runtimes) / sizeof(*plain_runtimes); i++)
+		if (strncmp(tree->maker, plain_runtimes[i], sizeof(tree->maker)) == 0 ||
+		    (is_named_after_descriptor(tree) && is_first_arg(tree, plain_runtimes[i])))
+			return plain_runtimes[i];
+	return NULL;
+}
+
 static bool is_last_arg(const struct nsmon_cgroup *tree, const char *name)
 {
 	size_t len = tree->maker_args_len, name_len = strlen(name);
@@ -221,11 +253,8 @@ static struct container *container_of_maker(struct cgroups *cgroups, const struc
 					    const struct nsmon_cgroup *tree)
 {
 	struct container *container;
-	const char *runtime = NULL;
+	const char *runtime = maker_of(tree);
 
-	for (size_t i = 0; i < sizeof(plain_runtimes) / sizeof(*plain_runtimes); i++)
-		if (strncmp(tree->maker, plain_runtimes[i], sizeof(tree->maker)) == 0)
-			runtime = plain_runtimes[i];
 	if (!runtime || !is_last_arg(tree, node->name) || strlen(node->name) > CONTAINER_ID_MAX)
 		return NULL;
 	container = new_container(cgroups, node->path);
@@ -625,6 +654,17 @@ const struct cgroup *cgroups_find(struct cgroups *cgroups, uint64_t id)
 	}
 	cgroups->last_found = node;
 	return &node->cgroup;
+}
+
+void cgroups_entered(struct cgroups *cgroups, uint64_t id, uint64_t now_ns)
+{
+	struct node *node = find(cgroups, id);
+
+	if (!node || !node->path || node->removed || node->container || node->cgroup.unit ||
+	    node->due_ns || !node->parent_id)
+		return;
+	node->tries = 0;
+	node->due_ns = now_ns;
 }
 
 bool cgroups_take_doubt(struct cgroups *cgroups)

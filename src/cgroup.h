@@ -84,6 +84,12 @@ void cgroups_event(struct cgroups *cgroups, const struct nsmon_cgroup *tree, uin
  */
 const struct cgroup *cgroups_find(struct cgroups *cgroups, uint64_t id);
 
+/*
+ * A task was moved into this cgroup. Where nothing told that it is a container's, a
+ * runtime's files may by now.
+ */
+void cgroups_entered(struct cgroups *cgroups, uint64_t id, uint64_t now_ns);
+
 /* Was one asked for that is not known, or is a path not known? Asking answers it. */
 bool cgroups_take_doubt(struct cgroups *cgroups);
 

@@ -404,8 +404,11 @@ int stream_record(struct stream *stream, const void *data, size_t size)
 		stream->delivered[event.kind]++;
 	if (event.change)
 		stream->delivered[NSMON_NS] += (uint64_t)__builtin_popcount(event.change->changed);
-	if (event.kind == NSMON_CGROUP)
+	if (event.kind == NSMON_CGROUP) {
+		cgroups_entered(stream->cgroups, event.task->cgroup_id, stream_now_ns(stream));
+		stream->cgroups_changed = true;
 		return move_task(stream, &event);
+	}
 	if (!is_wanted(stream, &event))
 		return 0;
 	begin_telling(stream);

@@ -833,6 +833,12 @@ static void test_container_of_maker(void **state)
 	contained(4, "b", "runc");
 	made_by(5, TOP, "c", "youki", "c", 1); /* cut in front */
 	contained(5, "c", "youki");
+	MADE_BY(13, TOP, "d", "3", "/usr/bin/crun\0run\0d"); /* executed from a descriptor */
+	contained(13, "d", "crun");
+	MADE_BY(14, TOP, "e", "3", "xcrun\0run\0e");
+	free_of_containers(14);
+	MADE_BY(15, TOP, "f", "3x", "crun\0run\0f");
+	free_of_containers(15);
 	/* It is another one's name, or another program. */
 	MADE_BY(6, TOP, "web", "crun", "crun\0run\0web2");
 	free_of_containers(6);
