@@ -140,6 +140,7 @@ int kernel_read(struct kernel *kernel)
 	}
 	kernel->ids = find_ids();
 	kernel->counts_memlock = release_is_before(kernel->uname.release, 5, 11);
+	kernel->may_close_bpf = release_is_before(kernel->uname.release, 5, 19);
 	find_preemption(kernel);
 	hierarchy_find(&kernel->hierarchy);
 	capng_get_caps_process();

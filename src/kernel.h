@@ -32,6 +32,11 @@ struct kernel {
 	enum kernel_ids ids;
 	bool counts_memlock; /* BPF memory counts against RLIMIT_MEMLOCK: before 5.11 */
 	/*
+	 * May each call of bpf(2) come to need CAP_BPF, by kernel.unprivileged_bpf_disabled?
+	 * Before 5.19: "bpf: refine kernel.unprivileged_bpf_disabled behaviour".
+	 */
+	bool may_close_bpf;
+	/*
 	 * May a BPF program be preempted there, so that the kernel skips it for
 	 * the next task? Counted as possible where it was seen to be.
 	 */

@@ -2,6 +2,7 @@
 /* main: the order of the steps, signals, the poll loop, exit codes. */
 #include <errno.h>
 #include <fcntl.h>
+#include <linux/capability.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -19,8 +20,10 @@
 #include "options.h"
 #include "output.h"
 #include "preflight.h"
+#include "privileges.h"
 #include "probe.h"
 #include "schema.h"
+#include "service.h"
 #include "snapshot.h"
 #include "stream.h"
 #include "version.h"
@@ -54,6 +57,7 @@ struct nsmon {
 	struct snapshot snapshot;
 	struct run run;
 	struct command command;
+	struct service service;
 	int epoll_fd;
 };
 
@@ -105,7 +109,7 @@ static void on_child(int signal)
 
 /*
  * Without SA_RESTART: a signal ends a write that waits for a slow reader. SIGHUP
- * without a file to reopen means that the terminal is gone.
+ * without a file to reopen means that the terminal is gone, but to a service.
  */
 static int install_signals(bool reopens)
 {
@@ -309,6 +313,14 @@ static int look_at_cgroups(struct nsmon *nsmon)
 	return due <= now ? 0 : (int)((due - now) / 1000000) + 1;
 }
 
+static void reopen(struct nsmon *nsmon)
+{
+	reopen_wanted = 0;
+	service_reloading(&nsmon->service);
+	output_reopen(nsmon->output);
+	service_reloaded(&nsmon->service);
+}
+
 static int sooner(int a_ms, int b_ms)
 {
 	return a_ms < 0 || (b_ms >= 0 && b_ms < a_ms) ? b_ms : a_ms;
@@ -343,10 +355,8 @@ static int run_loop(struct nsmon *nsmon)
 		int due_ms;
 		int n;
 
-		if (reopen_wanted) {
-			reopen_wanted = 0;
-			output_reopen(nsmon->output);
-		}
+		if (reopen_wanted)
+			reopen(nsmon);
 		command_reap(&nsmon->command, 0);
 		/* Armed before looking: what comes after the look wakes us. */
 		if (quiet_ms)
@@ -379,7 +389,10 @@ static int run_loop(struct nsmon *nsmon)
 			else if (!is_following(nsmon))
 				timeout_ms = -1;
 		}
+		service_turn(&nsmon->service, &nsmon->stream.totals,
+			     output_is_failing(nsmon->output));
 		timeout_ms = sooner(timeout_ms, due_ms);
+		timeout_ms = sooner(timeout_ms, service_due_ms(&nsmon->service));
 		if (n < READ_MAX)
 			timeout_ms = sooner(timeout_ms, look_at_cgroups(nsmon));
 		if (n < READ_MAX && !stop_signal && !reopen_wanted && !nobody_is_left(nsmon))
@@ -474,6 +487,31 @@ static int start_command(struct nsmon *nsmon)
 	else if (nsmon->command.exec_error)
 		log_error("cannot run %s: %s", argv[0], strerror(nsmon->command.exec_error));
 	return err;
+}
+
+/*
+ * What is attached needs no capability to go on. What is kept, where it was there: to read what
+ * runtimes say of containers, and /proc/PID/exe of a program that a repair tells of; to pass a
+ * signal on to a command that runs as somebody else; and what this kernel, or the file that is
+ * to be opened again, turns out to need.
+ */
+static void give_up_privileges(struct nsmon *nsmon)
+{
+	uint64_t kept = PRIVILEGE(CAP_DAC_READ_SEARCH) | PRIVILEGE(CAP_SYS_PTRACE);
+	int err;
+
+	if (nsmon->options.command)
+		kept |= PRIVILEGE(CAP_KILL);
+	err = privileges_try(kept);
+	if (nsmon->kernel.may_close_bpf || !probe_is_usable(nsmon->probe))
+		kept |= PRIVILEGE(privileges_have(CAP_BPF) ? CAP_BPF : CAP_SYS_ADMIN);
+	if (!output_may_reopen(nsmon->output))
+		kept |= PRIVILEGE(CAP_DAC_OVERRIDE);
+	if (!err)
+		err = privileges_give_up(kept);
+	if (err)
+		log_error("cannot give up capabilities that are not needed any more: %s",
+			  strerror(-err));
 }
 
 /* A signal from the keyboard has reached the command already. */
@@ -575,6 +613,8 @@ static int trace_events(struct nsmon *nsmon)
 {
 	int err;
 
+	if (!nsmon->options.command) /* which has its own from nsmon */
+		give_up_privileges(nsmon);
 	/* Before the picture, whose rows have cgroups; after attaching, so that none falls between. */
 	read_cgroups(nsmon);
 	if (nsmon->options.container && !is_one_container(nsmon))
@@ -587,8 +627,13 @@ static int trace_events(struct nsmon *nsmon)
 		probe_unfollow_ended(nsmon->probe, preflight_process_lives);
 	if (!err)
 		err = start_command(nsmon);
-	if (!err)
+	if (nsmon->options.command)
+		give_up_privileges(nsmon);
+	if (!err) {
+		service_ready(&nsmon->service);
 		err = run_loop(nsmon);
+	}
+	service_stopping(&nsmon->service);
 	if (stop_signal)
 		stop_command(nsmon);
 	if (!err)
@@ -620,16 +665,19 @@ static int run_trace(struct nsmon *nsmon)
 	int err;
 
 	command_prepare(&nsmon->command);
+	service_open(&nsmon->service);
 	err = preflight(&nsmon->options, &nsmon->kernel);
 	if (err)
 		return err;
 	err = output_open(&nsmon->output, nsmon->options.write_path);
 	if (err) {
 		log_error("--write '%s': %s; it takes a file that can be appended to",
-			  nsmon->options.write_path, strerror(-err));
+			  nsmon->options.write_path,
+			  output_open_error(nsmon->options.write_path, err));
 		return PREFLIGHT_WRONG_USAGE;
 	}
-	if (install_signals(nsmon->options.write_path != NULL) || open_probe(nsmon))
+	if (install_signals(nsmon->options.write_path || service_is_managed(&nsmon->service)) ||
+	    open_probe(nsmon))
 		goto out;
 	err = open_epoll(nsmon);
 	if (err) {

@@ -4,6 +4,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <libgen.h>
 #include <limits.h>
 #include <poll.h>
 #include <stdlib.h>
@@ -33,32 +34,57 @@ struct output {
 	char data[BLOCK_BYTES + LINE_MAX_BYTES];
 };
 
+/* No link in the last component: whoever may write in the directory could send the lines anywhere with one. */
+#define OPEN_FLAGS (O_CLOEXEC | O_NOCTTY | O_NOFOLLOW)
+
 /* Does the file at path, open as fd, end within a line, as a crash may leave it? */
 static bool ends_in_line(const char *path, int fd)
 {
 	char last = '\n';
-	struct stat st;
+	struct stat st, again;
 	int reading;
 
 	if (fstat(fd, &st) || !S_ISREG(st.st_mode) || st.st_size == 0)
 		return false;
-	reading = open(path, O_RDONLY | O_CLOEXEC);
+	reading = open(path, O_RDONLY | O_NONBLOCK | OPEN_FLAGS);
 	if (reading < 0)
 		return false;
-	if (pread(reading, &last, 1, st.st_size - 1) != 1)
+	/* Another file may have come in its place. */
+	if (fstat(reading, &again) || again.st_dev != st.st_dev || again.st_ino != st.st_ino ||
+	    pread(reading, &last, 1, st.st_size - 1) != 1)
 		last = '\n';
 	close(reading);
 	return last != '\n';
 }
 
-static int open_path(const char *path)
+/* Returns a descriptor, or a negative errno. */
+static int open_path(const char *path, int flags)
 {
 	mode_t mask = umask(0);
-	int fd = open(path, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC | O_NOCTTY, 0640);
+	int fd = open(path, O_WRONLY | O_CREAT | O_APPEND | OPEN_FLAGS | flags, 0640);
 	int err = fd < 0 ? -errno : 0;
 
 	umask(mask);
 	return err ? err : fd;
+}
+
+/* Without waiting for the reader of a named pipe that has come in the file's place. */
+static int open_path_again(const char *path)
+{
+	int fd = open_path(path, O_NONBLOCK);
+
+	if (fd >= 0)
+		fcntl(fd, F_SETFL, O_APPEND);
+	return fd;
+}
+
+const char *output_open_error(const char *path, int err)
+{
+	struct stat st;
+
+	if (err == -ELOOP && lstat(path, &st) == 0 && S_ISLNK(st.st_mode))
+		return "it is a symbolic link, which is not followed";
+	return strerror(-err);
 }
 
 int output_open(struct output **result, const char *path)
@@ -73,7 +99,7 @@ int output_open(struct output **result, const char *path)
 		out->path = strdup(path);
 		if (!out->path)
 			goto fail;
-		err = open_path(path);
+		err = open_path(path, 0);
 		if (err < 0)
 			goto fail;
 		out->fd = err;
@@ -286,6 +312,23 @@ int output_flush_within(struct output *out, int timeout_ms)
 	return write_block(out, timeout_ms);
 }
 
+/* A new file is made in the directory, unless somebody has made it. */
+bool output_may_reopen(const struct output *out)
+{
+	char *copy;
+	bool may;
+
+	if (!out->path)
+		return true;
+	copy = strdup(out->path);
+	if (!copy)
+		return false;
+	may = faccessat(AT_FDCWD, out->path, W_OK, AT_EACCESS) == 0 &&
+	      faccessat(AT_FDCWD, dirname(copy), W_OK | X_OK, AT_EACCESS) == 0;
+	free(copy);
+	return may;
+}
+
 void output_reopen(struct output *out)
 {
 	const bool torn = out->cut && out->lines;
@@ -293,10 +336,10 @@ void output_reopen(struct output *out)
 
 	if (!out->path)
 		return;
-	fd = open_path(out->path);
+	fd = open_path_again(out->path);
 	if (fd < 0) {
 		log_error("cannot open %s again: %s; going on with the file that is open",
-			  out->path, strerror(-fd));
+			  out->path, output_open_error(out->path, fd));
 		return;
 	}
 	take_back_cut_line(out);

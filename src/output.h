@@ -13,10 +13,13 @@
 struct output;
 
 /*
- * Opens path for appending (created with mode 0640), or standard output where
- * it is NULL. The caller closes it. Returns 0 or a negative errno.
+ * Opens path for appending (created with mode 0640; no symbolic link), or standard
+ * output where it is NULL. The caller closes it. Returns 0 or a negative errno.
  */
 int output_open(struct output **out, const char *path);
+
+/* What a negative errno of opening path means, in words for people; until the next call of strerror(). */
+const char *output_open_error(const char *path, int err);
 
 /* Frees it; what was not flushed is gone. */
 void output_close(struct output *out);
@@ -57,6 +60,9 @@ int output_flush_within(struct output *out, int timeout_ms);
  * regular file already is taken back out of it; in a pipe it stays.
  */
 void output_discard(struct output *out);
+
+/* May the path be opened again, as far as permissions go? Yes, where there is none. */
+bool output_may_reopen(const struct output *out);
 
 /* Opens the path again, for log rotation. On failure goes on with the old file. */
 void output_reopen(struct output *out);

@@ -753,6 +753,22 @@ int probe_open_iterator(const struct probe *probe)
 	return fd < 0 ? -errno : fd;
 }
 
+bool probe_is_usable(const struct probe *probe)
+{
+	const __u64 nobody = 0;
+	__u8 wanted;
+	int fd;
+
+	if (bpf_map_lookup_elem(bpf_map__fd(probe->skel->maps.wanted_cgroups), &nobody, &wanted) &&
+	    errno == EPERM)
+		return false;
+	fd = probe->iterator ? bpf_iter_create(bpf_link__fd(probe->iterator)) : -1;
+	if (fd < 0)
+		return !probe->iterator;
+	close(fd);
+	return true;
+}
+
 void probe_want_whole(struct probe *probe, bool whole)
 {
 	__atomic_store_n(&probe->skel->data->whole, whole, __ATOMIC_SEQ_CST);

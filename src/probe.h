@@ -52,6 +52,9 @@ const struct nsmon_ns_set *probe_host(const struct probe *probe);
 /* Does a filter by cgroup let the tasks of this one pass? */
 void probe_admit_cgroup(struct probe *probe, uint64_t id, bool admit);
 
+/* Does the kernel let nsmon use its maps and its iterator, with the capabilities of this moment? */
+bool probe_is_usable(const struct probe *probe);
+
 /* Becomes readable when the kernel wakes the reader; the probe's own. */
 int probe_fd(const struct probe *probe);
 

@@ -514,6 +514,126 @@ static void test_reopen_fails(void **state)
 	assert_int_equal(rmdir(path), 0);
 }
 
+static void check_link_error(const char *name)
+{
+	assert_int_equal(output_open(&out, name), -ELOOP);
+	assert_null(out);
+	assert_non_null(strstr(output_open_error(name, -ELOOP), "symbolic link"));
+}
+
+/* A link in the last component is not followed, wherever it leads; one before it is. */
+static void test_link_is_refused(void **state)
+{
+	char inside[sizeof(other_path) + 8];
+	struct stat st;
+	int fd = open(other_path, O_WRONLY | O_CREAT | O_CLOEXEC, 0600);
+
+	(void)state;
+	close(fd);
+	assert_int_equal(symlink(other_path, path), 0);
+	check_link_error(path); /* to a file */
+	assert_int_equal(stat(other_path, &st), 0);
+	assert_int_equal(st.st_size, 0);
+	assert_int_equal(unlink(other_path), 0);
+	check_link_error(path); /* to nothing */
+	assert_int_equal(stat(other_path, &st), -1);
+	assert_int_equal(unlink(path), 0);
+	assert_int_equal(symlink(folder, path), 0);
+	snprintf(inside, sizeof(inside), "%s/other", path);
+	open_out(inside);
+	assert_int_equal(stat(other_path, &st), 0);
+	/* Another error is told as what it is, and so is a circle of links that are directories. */
+	assert_int_equal(unlink(path), 0);
+	assert_string_equal(output_open_error(path, -ELOOP), strerror(ELOOP));
+	assert_string_equal(output_open_error(path, -EACCES), strerror(EACCES));
+}
+
+/* Swapped in before SIGHUP: what it leads to stays as it is, and the stream goes on in the old file. */
+static void check_refused_again(const char *why)
+{
+	static char text[CAPTURE_MAX];
+	struct content c;
+
+	capture_begin();
+	output_reopen(out);
+	assert_int_equal(capture_end(text), 1);
+	assert_non_null(strstr(text, path));
+	assert_non_null(strstr(text, why));
+	put(1, 20, NSMON_FORK);
+	assert_int_equal(output_flush(out), 0);
+	check_file(other_path, &c);
+	assert_int_equal(c.lines, 2);
+}
+
+static void test_reopen_refuses_a_link(void **state)
+{
+	char target[sizeof(folder) + 8];
+	struct stat st;
+	int fd;
+
+	(void)state;
+	snprintf(target, sizeof(target), "%s/target", folder);
+	fd = open(target, O_WRONLY | O_CREAT | O_CLOEXEC, 0600);
+	assert_int_equal(write(fd, "kept", 4), 4);
+	close(fd);
+	open_out(path);
+	put(0, 20, NSMON_FORK);
+	assert_int_equal(output_flush(out), 0);
+	assert_int_equal(rename(path, other_path), 0);
+	assert_int_equal(symlink(target, path), 0);
+	check_refused_again("symbolic link");
+	assert_int_equal(stat(target, &st), 0);
+	assert_int_equal(st.st_size, 4);
+	assert_int_equal(unlink(target), 0);
+}
+
+/* Its open would wait for a reader, and nsmon with it. */
+static void test_reopen_does_not_wait_for_a_pipe(void **state)
+{
+	(void)state;
+	open_out(path);
+	put(0, 20, NSMON_FORK);
+	assert_int_equal(output_flush(out), 0);
+	assert_int_equal(rename(path, other_path), 0);
+	assert_int_equal(mkfifo(path, 0600), 0);
+	check_refused_again(strerror(ENXIO));
+}
+
+/* One that has a reader is written to as one that was there from the start: it is waited for. */
+static void test_reopened_pipe_blocks(void **state)
+{
+	int fd;
+
+	(void)state;
+	open_out(path);
+	assert_int_equal(unlink(path), 0);
+	assert_int_equal(mkfifo(path, 0600), 0);
+	fd = open(path, O_RDONLY | O_NONBLOCK | O_CLOEXEC);
+	output_reopen(out);
+	assert_int_equal(fcntl(output_fd(out), F_GETFL) & (O_NONBLOCK | O_APPEND), O_APPEND);
+	close(fd);
+}
+
+/* As logrotate's copytruncate does it: no hole is left in front of what follows. */
+static void test_file_that_is_cut_to_nothing(void **state)
+{
+	struct content c;
+	struct stat st;
+
+	(void)state;
+	open_out(path);
+	for (unsigned int i = 0; i < 3; i++)
+		put(i, 50, NSMON_FORK);
+	assert_int_equal(output_flush(out), 0);
+	assert_int_equal(truncate(path, 0), 0);
+	put(3, 50, NSMON_FORK);
+	assert_int_equal(output_flush(out), 0);
+	assert_int_equal(stat(path, &st), 0);
+	assert_int_equal(st.st_size, 50);
+	check_file(path, &c);
+	assert_int_equal(c.first, 3);
+}
+
 /*
  * A line whose beginning is on the old, full disk: the new file begins with a
  * whole line, and the torn one is counted.
@@ -785,6 +905,11 @@ int main(void)
 		TEST(test_file_that_ends_in_a_line),
 		TEST(test_reopen),
 		TEST(test_reopen_fails),
+		TEST(test_link_is_refused),
+		TEST(test_reopen_refuses_a_link),
+		TEST(test_reopen_does_not_wait_for_a_pipe),
+		TEST(test_reopened_pipe_blocks),
+		TEST(test_file_that_is_cut_to_nothing),
 		TEST(test_reopen_in_the_middle_of_a_line),
 		TEST(test_reader_is_gone),
 		TEST(test_reader_does_not_read),
