@@ -1,0 +1,481 @@
+# SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause
+"""nsmon as a service: what it tells a service manager, what it may still do once it has attached, and the files that it
+writes. Witnesses are a socket of the test's own in the manager's place, /proc/PID/status, and the driver's book."""
+
+import contextlib
+import json
+import os
+import pathlib
+import pwd
+import re
+import signal
+import socket
+import subprocess
+import time
+
+import pytest
+
+import nsmonlib as lib
+from test_cli import FILTER_CASES, setpriv
+
+# With one backend of each kernel; with each_backend: with all of them.
+pytestmark = [pytest.mark.once, pytest.mark.anywhere]
+
+NOBODY = pwd.getpwnam("nobody")
+# include/uapi/linux/capability.h
+CAPABILITIES = {"dac_override": 1, "dac_read_search": 2, "kill": 5, "sys_ptrace": 19, "perfmon": 38, "bpf": 39}
+
+
+def release():
+    return tuple(map(int, re.match(r"(\d+)\.(\d+)", os.uname().release).groups()))
+
+
+# ---- capabilities ----
+
+
+def status_of(pid):
+    """/proc/PID/status as a dictionary."""
+    text = pathlib.Path(f"/proc/{pid}/status").read_text(encoding="ascii", errors="replace")
+    return dict(line.split(":\t", 1) for line in text.splitlines() if ":\t" in line)
+
+
+def capabilities(pid):
+    """Names of what the process holds; all its sets must be what one that gave up the rest has."""
+    status = status_of(pid)
+    sets = {name: int(status[f"Cap{name}"], 16) for name in ("Inh", "Prm", "Eff", "Bnd", "Amb")}
+    assert status["NoNewPrivs"] == "1"
+    assert (sets["Inh"], sets["Amb"]) == (0, 0) and sets["Eff"] == sets["Prm"], sets
+    names = {name for name, bit in CAPABILITIES.items() if sets["Prm"] & 1 << bit}
+    assert sum(1 << CAPABILITIES[name] for name in names) == sets["Prm"], sets
+    return names, sets["Bnd"]
+
+
+def old_bpf():
+    """Before 5.19 each bpf(2) call may need it."""
+    return {"bpf"} if release() < (5, 19) else set()
+
+
+@pytest.mark.quick
+@pytest.mark.each_kernel
+@pytest.mark.each_backend
+def test_capabilities_are_given_up(tmp_path):
+    """Those that read the files of runtimes and /proc/PID/exe stay; the trace goes on with them, and so do repairs."""
+    with lib.Server(tmp_path) as server, lib.Live(tmp_path, "-s", "-v", "-e", "fork,exec,exit,ns") as nsmon:
+        nsmon.wait_for(lambda r: r["event"] == "ready", "the picture")
+        assert capabilities(nsmon.pid) == ({"dac_read_search", "sys_ptrace"} | old_bpf(), 0)
+        # The look a second later: the iterator is read again.
+        lib.wait_until(lambda: "a picture of " in nsmon.err, "another picture")
+        child = server.order("fork")[0]["child"]
+        nsmon.wait_for(lambda r: r["event"] == "exit" and r["pid"] == child, "the child")
+        nsmon.finish()
+
+
+@pytest.mark.each_kernel
+def test_command_keeps_what_nsmon_had(tmp_path):
+    """It runs with nsmon's own capabilities of before; nsmon keeps what passes a signal on to it."""
+    script = 'grep -E "^(Cap|NoNewPrivs|Seccomp)" /proc/self/status'
+    alone = lib.run(["sh", "-c", script]).stdout
+    assert b"NoNewPrivs:\t0" in alone
+    assert lib.run(lib.nsmon_argv("-q", "-w", tmp_path / "out", command=["sh", "-c", script])).stdout == alone
+    with lib.Live(tmp_path, "-q", "--user=nobody", command=["sleep", "60"]) as nsmon:
+        command = nsmon.wait_for(lambda r: r["event"] == "exec", "the command")
+        assert command["uid"] == NOBODY.pw_uid
+        lib.wait_until(lambda: status_of(nsmon.pid)["NoNewPrivs"] == "1", "nsmon to give up what it can")
+        assert capabilities(nsmon.pid) == ({"dac_read_search", "sys_ptrace", "kill"} | old_bpf(), 0)
+        begin = time.monotonic()
+        assert nsmon.stop(signal.SIGTERM) == 128 + signal.SIGTERM
+        assert time.monotonic() - begin < lib.seconds(20) and f"process {command['pid']}" not in nsmon.err
+
+
+def as_nobody(*names):
+    """A prefix: its command runs as nobody with these capabilities alone."""
+    caps = ",".join(f"+{name}" for name in names)
+    return setpriv(f"--reuid={NOBODY.pw_uid}", f"--regid={NOBODY.pw_gid}", "--clear-groups",
+                   f"--inh-caps={caps}", f"--ambient-caps={caps}", f"--bounding-set=-all,{caps}")
+
+
+def can_be_nobodys(tmp_path):
+    if lib.run([*as_nobody("bpf", "perfmon"), "test", "-x", lib.NSMON]).returncode:
+        pytest.skip(f"{lib.NSMON} is in a directory that only root may enter")
+    paranoid = pathlib.Path("/proc/sys/kernel/perf_event_paranoid").read_text(encoding="ascii").strip()
+    if lib.BACKEND == "kprobe" and int(paranoid) > 2:
+        pytest.skip(f"kernel.perf_event_paranoid={paranoid}: this kernel lets only CAP_SYS_ADMIN open a kprobe")
+    if release() < (5, 11):
+        pytest.skip("BPF memory counts against RLIMIT_MEMLOCK, which the next test is about")
+    tmp_path.chmod(0o755)
+
+
+@pytest.mark.each_kernel
+@pytest.mark.each_backend
+def test_unprivileged_user_with_two_capabilities(tmp_path, program):
+    """Sees everything, holds nothing once it has attached, and still finds again what the kernel dropped."""
+    program("setpriv")
+    can_be_nobodys(tmp_path)
+    book = tmp_path / "book"
+    prefix = as_nobody("bpf", "perfmon")
+    with lib.Live(tmp_path, "-s", "--buffer=64K", "-e", "fork,exec,exit,ns",
+                  start=lambda argv: [*prefix, *argv]) as nsmon:
+        nsmon.wait_for(lambda r: r["event"] == "ready", "the picture")
+        assert int(status_of(nsmon.pid)["Uid"].split()[1]) == NOBODY.pw_uid
+        assert capabilities(nsmon.pid)[0] == old_bpf()
+        lib.run([lib.DRIVER, "--book", book, "--only", FILTER_CASES, "cases"])
+        last = lib.read_book(book)[-1]["pid"]
+        nsmon.process.send_signal(signal.SIGSTOP)  # nobody reads: a buffer of 64 KiB is full soon
+        lib.run(["sh", "-c", "i=0; while [ $i -lt 600 ]; do /bin/true; i=$((i+1)); done"], timeout=120)
+        nsmon.process.send_signal(signal.SIGCONT)
+        lost = nsmon.wait_for(lambda r: r["event"] == "lost", "the loss")
+        nsmon.wait_for(lambda r: r["event"] == "ready" and r["seq"] > lost["seq"], "the repair")
+        run = nsmon.finish()
+    expected = lib.Expected(lib.read_book(book))
+    before = [r for r in run.records if r["seq"] < lost["seq"] and r["event"] != "proc"]
+    for case in expected.cases:
+        lib.check_case(expected, before, case)
+    assert last in {r.get("pid") for r in before} or last in {r.get("ppid") for r in before}
+
+
+@pytest.mark.each_kernel
+def test_what_ptrace_is_for(tmp_path, program):
+    """The table of the manual: /proc/PID/exe of others takes CAP_SYS_PTRACE, their arguments do not."""
+    program("setpriv")
+    can_be_nobodys(tmp_path)
+    sleeper = subprocess.Popen(["sleep", "1000"])
+    try:
+        shown = {}
+        for names in (("bpf", "perfmon"), ("bpf", "perfmon", "sys_ptrace")):
+            prefix = as_nobody(*names)
+            with lib.Live(tmp_path, "-s", start=lambda argv: [*prefix, *argv]) as nsmon:
+                shown[names[-1]] = nsmon.wait_for(lambda r: r.get("pid") == sleeper.pid, "the sleeper")
+                nsmon.wait_for(lambda r: r["event"] == "ready", "the picture")
+                assert capabilities(nsmon.pid)[0] == ({"sys_ptrace"} & set(names)) | old_bpf()
+        assert [r["args"] for r in shown.values()] == [["sleep", "1000"]] * 2
+        assert "exe" not in shown["perfmon"]
+        assert shown["sys_ptrace"]["exe"] == os.readlink(f"/proc/{sleeper.pid}/exe")
+    finally:
+        sleeper.kill()
+        sleeper.wait()
+
+
+@pytest.mark.parametrize("whose", ["root", "nobody"])
+def test_a_file_that_is_to_be_opened_again(tmp_path, whose):
+    """In a directory of somebody else's that takes CAP_DAC_OVERRIDE, which is kept for it; rotation works in both."""
+    where = tmp_path / "log"
+    where.mkdir(mode=0o755)
+    if whose == "nobody":
+        os.chown(where, NOBODY.pw_uid, NOBODY.pw_gid)
+    out = where / "out"
+    with lib.Server(tmp_path) as server, lib.Live(tmp_path, "-q", "-w", out, "-p", server.pid) as nsmon:
+        nsmon.wait_started(out)
+        names, _ = capabilities(nsmon.pid)
+        assert names & {"dac_override"} == ({"dac_override"} if whose == "nobody" else set())
+        out.rename(where / "old")
+        nsmon.process.send_signal(signal.SIGHUP)
+        lib.wait_until(out.exists, "the new file")
+        child = server.order("fork")[0]["child"]
+        nsmon.wait_for(lambda r: r.get("pid") == child, "the child", path=out)
+        assert nsmon.stop() == 0 and nsmon.err == ""
+
+
+# ---- files ----
+
+
+def test_write_follows_no_link(tmp_path):
+    """Neither to a file nor to nothing: the line says why, and what the link leads to stays as it was."""
+    kept, link = tmp_path / "kept", tmp_path / "link"
+    kept.write_text("kept")
+    for target in (kept, tmp_path / "none"):
+        link.symlink_to(target)
+        run = lib.run([lib.NSMON, "-w", link, "--", "true"])
+        error = run.stderr.decode()
+        assert (run.returncode, run.stdout) == (2, b"") and len(error.splitlines()) == 1
+        assert "--write" in error and str(link) in error and "symbolic link" in error
+        link.unlink()
+    assert kept.read_text() == "kept" and not (tmp_path / "none").exists()
+
+
+def test_link_that_is_swapped_in_before_the_rotation(tmp_path):
+    """Whoever may write in the directory cannot send the lines elsewhere: they go on into the old file, and it is said."""
+    out, old, target = tmp_path / "log", tmp_path / "log.1", tmp_path / "shadow"
+    target.write_text("kept")
+    with lib.Server(tmp_path) as server, lib.Live(tmp_path, "-q", "-w", out, "-p", server.pid) as nsmon:
+        nsmon.wait_started(out)
+        out.rename(old)
+        out.symlink_to(target)
+        nsmon.process.send_signal(signal.SIGHUP)
+        lib.wait_until(lambda: "\n" in nsmon.err, "a complaint")
+        assert len(nsmon.err.splitlines()) == 1 and str(out) in nsmon.err and "symbolic link" in nsmon.err
+        first = server.order("fork")[0]["child"]
+        nsmon.wait_for(lambda r: r.get("pid") == first and r["event"] == "exit", "the first child", path=old)
+        out.unlink()
+        nsmon.process.send_signal(signal.SIGHUP)
+        lib.wait_until(out.exists, "the new file")
+        second = server.order("fork")[0]["child"]
+        nsmon.wait_for(lambda r: r.get("pid") == second and r["event"] == "exit", "the second child", path=out)
+        assert nsmon.stop() == 0
+    assert target.read_text() == "kept"
+    records = lib.parse_json(old.read_bytes() + out.read_bytes())
+    assert [r["pid"] for r in records[1:-1]] == [first, first, second, second]
+
+
+def storm(path, forks):
+    """Forks that many processes, one after the other, and says which they were; on its own, as any shell's work is."""
+    code = (f"import os\nwith open({str(path)!r}, 'w') as out:\n"
+            f"    for i in range({forks}):\n        p = os.fork()\n        if not p: os._exit(i & 255)\n"
+            "        os.waitpid(p, 0)\n        out.write(f'{p} {i & 255}\\n')\n")
+    return subprocess.Popen(["/usr/bin/python3", "-c", code])
+
+
+def pairs(path):
+    return [tuple(map(int, line.split())) for line in path.read_text(encoding="ascii").splitlines()]
+
+
+LOGROTATE = lib.REPO / "dist" / "nsmon.logrotate"
+
+
+@pytest.mark.parametrize("how", ["as it is shipped", "copytruncate"])
+def test_logrotate(tmp_path, program, how):
+    """Many rotations in a storm of forks. As it is shipped every line is there, whole, once and in order; copytruncate
+    loses what is written between its copy and its cut, as its manual says, but the lines that are there are whole."""
+    program("logrotate")
+    where = tmp_path / "log"
+    where.mkdir(mode=0o755)
+    out, told = where / "nsmon.json", tmp_path / "told"
+    with lib.Live(tmp_path, "-w", out, "-e", "fork,exit") as nsmon:
+        nsmon.wait_started(out)
+        text = LOGROTATE.read_text(encoding="ascii")
+        shipped = re.sub(r"systemctl reload .*", f"kill -HUP {nsmon.pid}", text)
+        shipped = shipped.replace("/var/log/nsmon/", f"{where}/")
+        assert shipped.count(str(where)) == 1 and str(nsmon.pid) in shipped
+        if how == "copytruncate":
+            shipped = f"{out} {{\n\tcopytruncate\n\trotate 1000\n}}\n"
+        else:
+            shipped = re.sub(r"rotate \d+", "rotate 1000", shipped)
+        conf = tmp_path / "conf"
+        conf.write_text(shipped)
+        conf.chmod(0o644)
+        process = storm(told, int(4000 / lib.SLOW))
+        rounds = 0
+        while process.poll() is None:
+            done = lib.run(["logrotate", "-f", "-s", tmp_path / "state", conf])
+            assert done.returncode == 0 and done.stderr == b"", done
+            rounds += 1
+        assert process.returncode == 0 and rounds > 2
+        last = subprocess.Popen(["true"])
+        last.wait()
+        nsmon.wait_for(lambda r: r.get("pid") == last.pid and r["event"] == "exit", "the last exit", path=out)
+        assert nsmon.stop() == 0
+    # nsmon.json.N[.gz]: the highest number is the oldest.
+    files = sorted(where.iterdir(), key=lambda f: -int((re.search(r"\.(\d+)", f.name) or ["", "0"])[1]))
+    assert len(files) > 3
+    data = b"".join(read(f) for f in files)
+    assert data.endswith(b"\n")
+    if how == "copytruncate":
+        records = [json.loads(line) for line in data.splitlines()]
+    else:
+        records = lib.parse_json(data)
+        assert records[-1]["lost"] == 0
+        ends = [(r["pid"], r["code"]) for r in records if r["event"] == "exit" and r["ppid"] == process.pid]
+        assert ends == pairs(told)
+    numbers = [r["seq"] for r in records]
+    assert numbers == sorted(set(numbers)), "a line twice, or out of order"
+
+
+def read(path):
+    import gzip
+
+    with contextlib.suppress(FileNotFoundError):
+        return gzip.open(path).read() if path.suffix == ".gz" else path.read_bytes()
+    return b""
+
+
+# ---- the service manager ----
+
+
+class Manager:
+    """What a service manager would hear."""
+
+    def __init__(self, directory):
+        self.path = str(directory / "notify")
+        self.socket = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+        self.socket.bind(self.path)
+        self.heard = []  # (seconds, dictionary)
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        self.socket.close()
+
+    def environment(self, **more):
+        return dict(os.environ, NOTIFY_SOCKET=self.path, **more)
+
+    def listen(self, seconds):
+        """One message, or None."""
+        self.socket.settimeout(max(seconds, 0.001))
+        try:
+            text = self.socket.recv(4096).decode("ascii")
+        except TimeoutError:
+            return None
+        message = dict(line.split("=", 1) for line in text.splitlines())
+        self.heard.append((time.monotonic(), message))
+        return message
+
+    def wait_for(self, name, timeout=30):
+        end = time.monotonic() + lib.seconds(timeout)
+        while (left := end - time.monotonic()) > 0:
+            message = self.listen(left)
+            if message and name in message:
+                return message
+        raise AssertionError(f"no {name} within {lib.seconds(timeout):.0f} s, but {self.heard}")
+
+    def drain(self):
+        while self.listen(0):
+            pass
+
+
+@pytest.fixture
+def manager(tmp_path):
+    linked = lib.run(["ldd", lib.NSMON]).stdout
+    if b"libsystemd" not in linked:
+        pytest.skip("this nsmon was built without libsystemd")
+    with Manager(tmp_path) as made:
+        yield made
+
+
+STATUS = re.compile(r"Tracing: (\d+) fork, (\d+) exec, (\d+) exit, (\d+) ns, (\d+) cgroup; (\d+) lost")
+
+
+@pytest.mark.quick
+def test_service_life(tmp_path, manager):
+    """READY when `ready` is in the file, a status with what was seen, a reload, and the end."""
+    out = tmp_path / "out.json"
+    with lib.Server(tmp_path) as server:
+        with lib.Live(tmp_path, "-s", "-w", out, "-p", server.pid, env=manager.environment()) as nsmon:
+            first = manager.listen(lib.seconds(60))
+            assert first.get("READY") == "1", first
+            assert b'"event":"ready"' in out.read_bytes()
+            child = server.order("fork")[0]["child"]
+            nsmon.wait_for(lambda r: r.get("pid") == child and r["event"] == "exit", "the child", path=out)
+            while tuple(map(int, STATUS.fullmatch(manager.wait_for("STATUS")["STATUS"]).groups())) != (1, 0, 1, 0, 0, 0):
+                pass
+            out.rename(tmp_path / "old")
+            before = time.clock_gettime_ns(time.CLOCK_MONOTONIC) // 1000
+            nsmon.process.send_signal(signal.SIGHUP)
+            reloading = manager.wait_for("RELOADING")
+            assert before <= int(reloading["MONOTONIC_USEC"]) <= time.clock_gettime_ns(time.CLOCK_MONOTONIC) // 1000
+            assert manager.wait_for("READY") == {"READY": "1"} and out.exists()
+            assert nsmon.stop(signal.SIGTERM) == 0
+            assert manager.wait_for("STOPPING") == {"STOPPING": "1"}
+            assert manager.listen(0) is None
+    assert not any("WATCHDOG" in message for _, message in manager.heard)
+
+
+def test_service_is_not_ready_while_it_cannot_write_the_picture(tmp_path, manager):
+    """A reader that does not read holds `ready` up, and READY with it."""
+    reader, writer = os.pipe()
+    import fcntl
+
+    fcntl.fcntl(writer, fcntl.F_SETPIPE_SZ, 4096)
+    sleepers = [subprocess.Popen(["sleep", "1000"]) for _ in range(30)]
+    try:
+        with lib.Live(tmp_path, "-s", stdout=writer, env=manager.environment()) as nsmon:
+            os.close(writer)
+            lib.wait_until(lambda: status_of(nsmon.pid)["NoNewPrivs"] == "1", "nsmon to attach")
+            assert manager.listen(lib.seconds(1.5)) is None
+            data = b""
+            while b'"event":"ready"' not in data:
+                data += lib.read_some(reader, lib.seconds(30))
+            assert manager.wait_for("READY")["READY"] == "1"
+            os.close(reader)
+            assert nsmon.wait() == 0
+    finally:
+        for sleeper in sleepers:
+            sleeper.kill()
+            sleeper.wait()
+
+
+def test_service_without_a_file_outlives_sighup(tmp_path, manager):
+    """To a service SIGHUP is a reload, not the end of its terminal."""
+    with lib.Live(tmp_path, "-e", "ns", env=manager.environment()) as nsmon:
+        manager.wait_for("READY")
+        nsmon.process.send_signal(signal.SIGHUP)
+        manager.wait_for("RELOADING")
+        manager.wait_for("READY")
+        assert nsmon.alive()
+        nsmon.finish(signal.SIGTERM)
+
+
+def test_service_says_that_it_cannot_write(tmp_path, manager):
+    full = tmp_path / "full"
+    os.mknod(full, 0o600 | 0o020000, os.makedev(1, 7))
+    with lib.Server(tmp_path) as server:
+        with lib.Live(tmp_path, "-q", "-w", full, "-p", server.pid, env=manager.environment()) as nsmon:
+            manager.wait_for("READY")
+            server.order("fork")
+            while not manager.wait_for("STATUS")["STATUS"].startswith("Cannot write: "):
+                pass
+            assert nsmon.stop(signal.SIGTERM) == 1
+
+
+def test_watchdog_is_fed_by_the_loop(tmp_path, manager):
+    """At half of its time, idle or not; a nsmon that is stopped feeds it no more, and one for another process is not its."""
+    usec = int(lib.seconds(1) * 1e6)
+    with lib.Live(tmp_path, "-e", "ns", env=manager.environment(WATCHDOG_USEC=str(usec))) as nsmon:
+        manager.wait_for("READY")
+        for _ in range(5):
+            manager.wait_for("WATCHDOG", timeout=1)
+        beats = [t for t, message in manager.heard if "WATCHDOG" in message]
+        gaps = [b - a for a, b in zip(beats, beats[1:])]
+        assert all(usec / 4e6 < gap < usec / 1e6 for gap in gaps), gaps
+        nsmon.process.send_signal(signal.SIGSTOP)
+        time.sleep(0.1 * lib.SLOW)
+        manager.drain()
+        assert manager.listen(usec * 2 / 1e6) is None
+        nsmon.process.send_signal(signal.SIGCONT)
+        manager.wait_for("WATCHDOG", timeout=1)
+        nsmon.finish(signal.SIGTERM)
+    others = manager.environment(WATCHDOG_USEC=str(usec), WATCHDOG_PID="1")
+    with lib.Live(tmp_path, "-e", "ns", env=others) as nsmon:
+        manager.wait_for("READY")
+        message = manager.listen(usec * 2 / 1e6)
+        assert message is None or "WATCHDOG" not in message
+
+
+def test_idle_service_sleeps(tmp_path, manager):
+    """Nothing happens: it does not wake up to say so."""
+    options = ("-e", "ns", "--cgroup=/there/is/none", "-w", tmp_path / "out")
+    with lib.Live(tmp_path, *options, env=manager.environment()) as nsmon:
+        manager.wait_for("READY")
+
+        def wakings():
+            return int(status_of(nsmon.pid)["voluntary_ctxt_switches"])
+
+        before, quiet = wakings(), time.monotonic()
+        deadline = quiet + lib.seconds(60)
+        while time.monotonic() - quiet < lib.seconds(6.5):  # the longest sleep that ends by itself is 5 s
+            time.sleep(0.25)
+            if wakings() != before:
+                before, quiet = wakings(), time.monotonic()
+            assert time.monotonic() < deadline, "it wakes up again and again"
+        manager.drain()
+        assert len(manager.heard) <= 2, manager.heard
+        nsmon.process.send_signal(signal.SIGTERM)
+        assert nsmon.wait() == 0
+
+
+def test_command_does_not_get_the_socket(tmp_path, manager):
+    """What nsmon is told of the service manager is nsmon's alone."""
+    env = manager.environment(WATCHDOG_USEC="60000000", NSMON_TEST="kept")
+    run = lib.run(lib.nsmon_argv("-q", "-w", tmp_path / "out", command=["env"]), env=env)
+    assert run.returncode == 0
+    manager.wait_for("STOPPING")
+    assert [name for m in manager.heard for name in m[1]][0] == "READY"
+    names = {line.split(b"=")[0] for line in run.stdout.splitlines()}
+    assert b"NSMON_TEST" in names
+    assert not names & {b"NOTIFY_SOCKET", b"WATCHDOG_USEC", b"WATCHDOG_PID"}
+
+
+def test_a_socket_that_nobody_has(tmp_path):
+    """A manager that is gone, or a name that is none, changes nothing."""
+    for name in (str(tmp_path / "none"), "relative", "", "@" + "x" * 300):
+        run = lib.run(lib.nsmon_argv("-q", command=["sh", "-c", "exit 3"]), env=dict(os.environ, NOTIFY_SOCKET=name))
+        assert (run.returncode, run.stderr) == (3, b"")
