@@ -16,6 +16,8 @@ PREFIX = /usr/local
 SBINDIR = $(PREFIX)/sbin
 MANDIR = $(PREFIX)/share/man
 DATADIR = $(PREFIX)/share/nsmon
+UNITDIR = $(PREFIX)/lib/systemd/system
+SYSCONFDIR = /etc
 
 # SAN=1: AddressSanitizer and UndefinedBehaviorSanitizer, in a folder of their own.
 SAN =
@@ -63,7 +65,7 @@ BPF_CFLAGS := -g -O2 -target bpf -mcpu=v3 -D__TARGET_ARCH_$(BPF_ARCH) -Ivmlinux 
 
 # Everything but what needs a kernel and root is unit-tested.
 PURE := event rows state line log names options output persistent procfs stream text json kernel command hierarchy cgroup \
-	container runtime runstate privileges service
+	container runtime runstate beneath privileges service
 KERNEL_SIDE := preflight probe snapshot picture list tree containers check nsmon
 OBJECTS := $(patsubst %,$(B)/%.o,$(PURE) $(KERNEL_SIDE) schema)
 PURE_OBJECTS := $(patsubst %,$(B)/%.o,$(PURE) schema)
@@ -213,10 +215,22 @@ install: $(NSMON) $(MAN)
 	install -D -m 0755 $(NSMON) $(DESTDIR)$(SBINDIR)/nsmon
 	install -D -m 0644 $(MAN) $(DESTDIR)$(MANDIR)/man8/nsmon.8
 	install -D -m 0644 dist/nsmon.schema.json $(DESTDIR)$(DATADIR)/nsmon.schema.json
+	install -d $(DESTDIR)$(UNITDIR)
+	sed 's|/usr/sbin/|$(SBINDIR)/|; s|/etc/default/|$(SYSCONFDIR)/default/|' dist/nsmon.service \
+		> $(DESTDIR)$(UNITDIR)/nsmon.service
+	chmod 0644 $(DESTDIR)$(UNITDIR)/nsmon.service
+	$(call install_config,dist/nsmon.default,default/nsmon)
+	$(call install_config,dist/nsmon.logrotate,logrotate.d/nsmon)
+
+# What an administrator may have changed is left as it is.
+install_config = [ -e $(DESTDIR)$(SYSCONFDIR)/$(2) ] || install -D -m 0644 $(1) $(DESTDIR)$(SYSCONFDIR)/$(2)
+uninstall_config = ! cmp -s $(1) $(DESTDIR)$(SYSCONFDIR)/$(2) || rm -f $(DESTDIR)$(SYSCONFDIR)/$(2)
 
 uninstall:
 	rm -f $(DESTDIR)$(SBINDIR)/nsmon $(DESTDIR)$(MANDIR)/man8/nsmon.8 \
-		$(DESTDIR)$(DATADIR)/nsmon.schema.json
+		$(DESTDIR)$(DATADIR)/nsmon.schema.json $(DESTDIR)$(UNITDIR)/nsmon.service
+	$(call uninstall_config,dist/nsmon.default,default/nsmon)
+	$(call uninstall_config,dist/nsmon.logrotate,logrotate.d/nsmon)
 	-rmdir $(DESTDIR)$(DATADIR)
 
 clean:

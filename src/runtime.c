@@ -6,7 +6,6 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
-#include <linux/openat2.h>
 #include <pwd.h>
 #include <stdarg.h>
 #include <stdint.h>
@@ -14,8 +13,9 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
-#include <sys/syscall.h>
 #include <unistd.h>
+
+#include "beneath.h"
 
 #define FILE_MAX_BYTES ((off_t)4 << 20) /* a config.json has some ten thousand */
 #define ENTRIES_MAX 1024 /* of a directory that is searched */
@@ -48,6 +48,11 @@ __attribute__((format(printf, 2, 3))) static bool print_path(char path[PATH_MAX]
 	return len > 0 && len < PATH_MAX;
 }
 
+static bool is_system(const struct search *search)
+{
+	return search->user == 0;
+}
+
 /*
  * The base is a path of root's, where links are root's own. What is below it is others'
  * to make: no links, nothing outside, and, of a user's, no file system of his own that
@@ -55,11 +60,6 @@ __attribute__((format(printf, 2, 3))) static bool print_path(char path[PATH_MAX]
  */
 static int open_below(const struct search *search, const char *base, const char *name, int flags)
 {
-	struct open_how how = {
-		.flags = (uint64_t)(flags | O_NOFOLLOW | O_CLOEXEC),
-		.resolve = RESOLVE_BENEATH | RESOLVE_NO_SYMLINKS | RESOLVE_NO_MAGICLINKS |
-			   (search->user ? RESOLVE_NO_XDEV : 0),
-	};
 	char path[PATH_MAX];
 	int dir, fd;
 
@@ -68,7 +68,7 @@ static int open_below(const struct search *search, const char *base, const char 
 	dir = open(path, O_PATH | O_DIRECTORY | O_CLOEXEC);
 	if (dir < 0)
 		return -1;
-	fd = (int)syscall(SYS_openat2, dir, name, &how, sizeof(how));
+	fd = beneath_open(dir, name, flags, !is_system(search));
 	close(dir);
 	return fd;
 }
@@ -173,11 +173,6 @@ static int for_each(const struct search *search, const char *base, const char *n
 }
 
 /* ---- users */
-
-static bool is_system(const struct search *search)
-{
-	return search->user == 0;
-}
 
 /* user-UID.slice is systemd-logind's, and only root moves anything out of it. */
 static uid_t user_of(const char *cgroup)

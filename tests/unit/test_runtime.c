@@ -18,6 +18,7 @@
 
 #include <cmocka.h>
 
+#include "no_openat2.h"
 #include "runtime.h"
 
 /* 64 digits each. */
@@ -1070,5 +1071,8 @@ int main(void)
 		TEST(test_relative_cgroups_path),
 	};
 
-	return cmocka_run_group_tests(tests, NULL, NULL);
+	int failed = cmocka_run_group_tests_name("with openat2", tests, NULL, NULL);
+
+	refuse_openat2();
+	return failed + cmocka_run_group_tests_name("without openat2", tests, NULL, NULL);
 }
