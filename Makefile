@@ -74,14 +74,14 @@ MAN := $(OUTPUT)/nsmon.8
 
 .DELETE_ON_ERROR:
 .SUFFIXES:
-.PHONY: all help run test test-quick test-unit test-golden test-e2e test-vm lint \
+.PHONY: all help run test test-quick test-unit test-golden test-e2e test-service test-vm lint \
 	check-vmlinux deps deps-test install uninstall clean man
 
 all: $(NSMON) $(if $(CROSS),drivers)
 
 help:
 	@sed -n 's/^#   //p' Makefile
-	@echo 'targets:   all run test test-quick test-unit test-golden test-e2e test-vm lint'
+	@echo 'targets:   all run test test-quick test-unit test-golden test-e2e test-service test-vm lint'
 	@echo '           check-vmlinux deps deps-test install uninstall clean man'
 	@echo 'variables: V=1 DEBUG=1 SAN=1 ARCH=arm64 OUTPUT=build PREFIX=/usr/local DESTDIR= CC= CLANG='
 	@echo '           KERNEL=name IMAGE=file BACKEND=name (test, test-vm) NSMON_ARGS= (run)'
@@ -133,6 +133,8 @@ run: deps
 
 deps:
 	$(Q)CC='$(if $(CROSS),cc,$(CC))' CLANG='$(CLANG)' sh dist/deps install build
+	$(Q)CC='$(if $(CROSS),cc,$(CC))' PKG_CONFIG='$(PKG_CONFIG)' sh dist/deps install optional || \
+		echo 'nsmon: it will be built without libsystemd, and tell a service manager nothing' >&2
 	$(if $(CROSS),$(Q)CC='$(CC)' CLANG='$(CLANG)' sh dist/deps install $(CROSS))
 
 # A machine that cannot cross-build still runs the other tests.
@@ -160,6 +162,9 @@ test-golden:
 
 test-e2e:
 	$(Q)MAKE='$(MAKE)' PYTHON='$(PYTHON)' $(PYTHON) tests/run e2e
+
+test-service:
+	$(Q)MAKE='$(MAKE)' PYTHON='$(PYTHON)' $(PYTHON) tests/run service
 
 test-vm:
 	$(Q)MAKE='$(MAKE)' PYTHON='$(PYTHON)' $(VM_ENV) $(PYTHON) tests/run vm

@@ -479,3 +479,56 @@ def test_a_socket_that_nobody_has(tmp_path):
     for name in (str(tmp_path / "none"), "relative", "", "@" + "x" * 300):
         run = lib.run(lib.nsmon_argv("-q", command=["sh", "-c", "exit 3"]), env=dict(os.environ, NOTIFY_SOCKET=name))
         assert (run.returncode, run.stderr) == (3, b"")
+
+
+# ---- what is installed ----
+
+
+def test_exposure(tmp_path, program):
+    """`systemd-analyze security` finds no more than 1.5 of 10; and it is shown to find what is taken away."""
+    analyze = program("systemd-analyze")
+    unit = lib.REPO / "dist" / "nsmon.service"
+
+    def exposure(path):
+        run = lib.run([analyze, "security", "--offline=true", "--no-pager", "--threshold=15", path])
+        return float(re.search(rb"exposure level for \S+: ([\d.]+)", run.stdout)[1]), run.returncode
+
+    told, status = exposure(unit)
+    assert told <= 1.5 and status == 0
+    weaker = tmp_path / "nsmon.service"
+    weaker.write_text(re.sub(r"(?m)^(PrivateNetwork|SystemCallFilter|ProtectKernelModules).*\n", "", unit.read_text()))
+    assert exposure(weaker) > (told, 0)
+
+
+def test_install(tmp_path, program):
+    """Into an empty directory: the unit names the program where it is, and what an administrator has changed stays."""
+    program("make")
+    if lib.SLOW > 1:
+        pytest.skip("the virtual machine's files are read-only; run on the machine itself")
+    root = tmp_path / "root"
+    default = root / "etc/default/nsmon"
+
+    def make(*words):
+        run = lib.run(["make", "--no-print-directory", "-C", lib.REPO, *words, f"DESTDIR={root}"], timeout=300)
+        assert run.returncode == 0, run.stderr.decode()
+        return {str(path.relative_to(root)) for path in root.rglob("*") if path.is_file()}
+
+    files = make("install")
+    assert {"usr/local/sbin/nsmon", "usr/local/lib/systemd/system/nsmon.service", "etc/default/nsmon",
+            "etc/logrotate.d/nsmon", "usr/local/share/man/man8/nsmon.8"} <= files
+    unit = (root / "usr/local/lib/systemd/system/nsmon.service").read_text()
+    assert re.findall(r"^ExecStart=(\S+)", unit, re.M) == ["/usr/local/sbin/nsmon"]
+    # What is taken where there is no such file, and what is in it, are the same.
+    assert re.search(r'^Environment="(.*)"$', unit, re.M)[1].replace("=", '="', 1) + '"' in default.read_text().splitlines()
+    default.write_text("mine\n")
+    make("install")
+    assert default.read_text() == "mine\n"
+    assert make("uninstall") == {"etc/default/nsmon"}
+
+
+def test_each_capability_of_the_unit_is_needed():
+    """The unit has those that nsmon needs to attach and those that it is seen to keep, and no other."""
+    unit = (lib.REPO / "dist" / "nsmon.service").read_text()
+    sets = re.findall(r"^(?:CapabilityBoundingSet|AmbientCapabilities)=(.*)$", unit, re.M)
+    assert [set(s.lower().split()) for s in sets] == [
+        {"cap_bpf", "cap_perfmon", "cap_dac_read_search", "cap_sys_ptrace"}] * 2
