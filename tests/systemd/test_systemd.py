@@ -155,6 +155,10 @@ def test_start():
     assert (status["NoNewPrivs"], status["Seccomp"]) == ("1", "2")
     held = {os.readlink(f"/proc/{pid}/ns/{kind}") != os.readlink(f"/proc/self/ns/{kind}") for kind in ("net", "mnt")}
     assert held == {True}
+    mounts = [line.split() for line in pathlib.Path(f"/proc/{pid}/mountinfo").read_text().splitlines()]
+    options = {fields[4]: fields[5].split(",") for fields in mounts}
+    assert "ro" in options["/"] and "ro" in options["/proc"] and "ro" in options["/sys/fs/cgroup"]
+    assert "rw" in options[str(LOGS.resolve())]
     stat = LOG.stat()
     assert (stat.st_uid, stat.st_mode & 0o7777) == (uid, 0o640)
     # What a reader is told of what runs already: others' arguments and programs, too.
