@@ -316,7 +316,7 @@ def test_watchdog(configured):
     configured(WatchdogSec="5s")
     systemctl("start", UNIT)
     before = show("NRestarts", "MainPID")
-    time.sleep(8)
+    time.sleep(7)
     assert show("NRestarts", "MainPID") == before
     os.kill(int(before[1]), signal.SIGSTOP)
     wait_for_unit("the watchdog", NRestarts=str(int(before[0]) + 1), ActiveState="active")
@@ -348,7 +348,7 @@ def test_what_was_lost_is_found_again(configured):
     systemctl("start", UNIT)
     pid = int(show("MainPID"))
     os.kill(pid, signal.SIGSTOP)
-    lib.run(["sh", "-c", "i=0; while [ $i -lt 800 ]; do (:); i=$((i+1)); done"])
+    lib.run(["sh", "-c", "i=0; while [ $i -lt 400 ]; do (:); i=$((i+1)); done"])
     left = subprocess.Popen(["sleep", "1000"])
     os.kill(pid, signal.SIGCONT)
     try:
@@ -379,6 +379,11 @@ def test_without_a_file_it_goes_to_the_journal(configured):
     systemctl("reload", UNIT)
     process = subprocess.Popen(["true", "nsmon-test-marker"])
     process.wait()
-    lib.wait_until(lambda: f'"pid":{process.pid},' in journal("_COMM=nsmon") and "nsmon-test-marker" in journal(),
-                   "the record in the journal")
+
+    def told():
+        time.sleep(0.5)
+        return any(f'"pid":{process.pid},' in line and '"nsmon-test-marker"' in line
+                   for line in journal("_COMM=nsmon").splitlines())
+
+    lib.wait_until(told, "the record in the journal")
     assert show("ActiveState") == "active"
