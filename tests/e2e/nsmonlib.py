@@ -15,6 +15,9 @@ import time
 import jsonschema
 import pytest
 
+import machine
+from machine import TYPES, hierarchy_root, proc_ns
+
 REPO = pathlib.Path(__file__).resolve().parents[2]
 NSMON = os.environ.get("NSMON", str(REPO / "nsmon"))
 BACKEND = os.environ.get("NSMON_BACKEND", "auto")
@@ -22,8 +25,6 @@ DRIVER = os.environ.get("NSMON_DRIVER", str(REPO / "build" / "driver"))
 DRIVER32 = os.environ.get("NSMON_DRIVER32", str(REPO / "build" / "driver32"))
 SLOW = float(os.environ.get("NSMON_TEST_SLOW", "1"))
 
-# As in /proc/PID/ns, in the order in which nsmon names them.
-TYPES = ["mnt", "uts", "ipc", "net", "pid", "pid_for_children", "user", "cgroup", "time", "time_for_children"]
 REASONS = ["clone", "unshare", "setns", "exec", "fork", "kernel"]
 CLONE_FLAGS = {
     "mnt": 0x00020000,
@@ -850,29 +851,6 @@ def check_details(w, r, text, ids):
 # ---- the machine ----
 
 
-def hierarchy_root():
-    """Where the cgroup hierarchy is mounted that container managers use: cgroup v2 where /sys/fs/cgroup is that, else
-    the first controller of cgroup v1."""
-    mounts = [line.split() for line in pathlib.Path("/proc/self/mounts").read_text(encoding="utf-8").splitlines()]
-    for _, where, fs, *_ in mounts:
-        if fs == "cgroup2" and where == "/sys/fs/cgroup":
-            return pathlib.Path(where)
-    for controller in ("memory", "pids", "cpu", "devices", "freezer", "blkio"):
-        for _, where, fs, options, *_ in mounts:
-            if fs == "cgroup" and controller in options.split(","):
-                return pathlib.Path(where)
-    return next((pathlib.Path(where) for _, where, fs, *_ in mounts if fs == "cgroup2"), None)
-
-
-def proc_ns(pid="self"):
-    """The row of a process as /proc has it."""
-    row = {}
-    for t in TYPES:
-        with contextlib.suppress(OSError, IndexError, ValueError):
-            row[t] = int(os.readlink(f"/proc/{pid}/ns/{t}").split("[")[1].rstrip("]"))
-    return row
-
-
 def apply(records, first_row, first_pid):
     """A reader's table of processes: folds the stream of one command, which began in first_row, into rows."""
     rows = {}
@@ -888,27 +866,9 @@ def apply(records, first_row, first_pid):
 
 def need_32_bit(program):
     """Skips where there is no 32-bit `program`, or the kernel does not run it."""
-    if not os.access(program, os.X_OK):
-        pytest.skip(f"{program} was not built: there was no 32-bit C library")
-    try:
-        subprocess.run([program], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, check=False)
-    except OSError:
-        pytest.skip("this kernel runs no 32-bit programs (CONFIG_IA32_EMULATION, CONFIG_COMPAT)")
-
-
-def kernel_config(name):
-    """'y', 'm', 'n', or None where the kernel does not say."""
-    import gzip
-
-    release = os.uname().release
-    for path in ("/proc/config.gz", f"/boot/config-{release}"):
-        try:
-            data = (gzip.open if path.endswith("gz") else open)(path, "rb").read().decode()
-        except OSError:
-            continue
-        match = re.search(rf"^{name}=(\S+)$", data, re.M)
-        return match.group(1) if match else "n"
-    return None
+    reason = machine.cannot_run(program)
+    if reason:
+        pytest.skip(f"{os.path.basename(program)} {reason}")
 
 
 def read_some(fd, timeout):

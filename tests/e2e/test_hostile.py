@@ -3,7 +3,6 @@
 is the name that prctl(2) gave back to the process itself."""
 
 import json
-import os
 
 import pytest
 
@@ -20,7 +19,7 @@ def test_comm_in_json(work, case):
     for r in [changed, ended, *work.run.of(child)]:
         assert r["comm"] in decodings(name), r
         assert r.get("raw", False) == (not utf8(name)), r
-    assert forked["comm"] == os.path.basename(work.driver)[:15]
+    assert forked["comm"] == work.workload[:15]
 
 
 @pytest.mark.once
