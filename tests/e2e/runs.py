@@ -16,7 +16,7 @@ REPO = pathlib.Path(__file__).resolve().parents[2]
 class Run(typing.NamedTuple):
     workload: str  # the program, which knows --book
     arguments: tuple
-    options: tuple = ()  # nsmon's
+    options: tuple = ()  # nsmon's; with the same ones several are recorded in one go
     form: str = "json"
     once: bool = False  # looked at with one backend alone, the one that auto takes
     since: tuple = (0, 0)  # the first Linux on which the workload can do it
@@ -43,8 +43,8 @@ RUNS = {
     "walk-2": _walk(2, once=True),
     "walk-3": _walk(3, once=True),
     "walk-8": _walk(8, "--threads", "8"),
-    "walk-8-threads": _walk(8, "--threads", "8", options=("-T",)),
-    "walk-32": _walk(32, workload="walk32"),
+    "walk-8-threads": _walk(8, "--threads", "8", options=("-T", "--failed")),
+    "walk-32": _walk(32, workload="walk32", options=("--failed",)),
     # The ways into a mount namespace that only the newest kernels have.
     **{
         f"newest-{way}{suffix}": Run("walk", ("--newest", way), options, since=since)
@@ -85,13 +85,30 @@ def workload_argv(run, path, directory, cgroups):
 THERE = Cgroups(*(pathlib.Path("/sys/fs/cgroup/nsmon-test" + suffix) for suffix in ("", "-into", "-pids")))
 
 
+def together(name):
+    """The runs that are recorded with this one, by one nsmon: the first gives its name to them all."""
+    return [other for other, run in RUNS.items() if (run.options, run.form) == (RUNS[name].options, RUNS[name].form)]
+
+
 def recorded(name):
-    """(exit status, output, messages, where the book is) of a recorded run. One that is not there, or not whole, fails."""
-    directory = pathlib.Path(machine.RECORDED) / name
-    status = directory / "status"
-    assert status.exists(), f"there is no recording of {name} in {machine.RECORDED}"
-    return (int(status.read_text(encoding="ascii")), (directory / "out").read_bytes(), (directory / "err").read_bytes(),
-            directory / "book")
+    """(exit status, output, messages, where the book is) of a recorded run. What is not there fails."""
+    top = pathlib.Path(machine.RECORDED)
+    nsmon = top / together(name)[0]
+    assert (nsmon / "status").exists(), f"there is no recording of {name} in {top}"
+    return (int((nsmon / "status").read_text(encoding="ascii")), (nsmon / "out").read_bytes(), (nsmon / "err").read_bytes(),
+            top / name / "book")
+
+
+def of_workload(records, pid):
+    """Of several workloads under one nsmon, the records of one: of its first process, `pid`, and of those that descend
+    from it. What is of no task is everybody's."""
+    pids, found = {pid}, []
+    for record in records:
+        if record["event"] == "fork" and record["ppid"] in pids:
+            pids.add(record["pid"])
+        if record.get("pid", pid) in pids:
+            found.append(record)
+    return found
 
 
 def plan(out, backend, environment):
@@ -100,18 +117,20 @@ def plan(out, backend, environment):
     environment: what says where the programs are there.
     """
     nsmon = environment.get("NSMON", str(REPO / "nsmon"))
-    lines = [shlex.join(["begin", out]), shlex.join(["cgroups", *map(str, THERE)]),
+    lines = [shlex.join(["begin", out, f"/tmp/nsmon-recorded/{backend}"]), shlex.join(["cgroups", *map(str, THERE)]),
              shlex.join(["list", program("driver", environment)])]
-    for name, run in RUNS.items():
-        workload, directory = program(run.workload, environment), f"/tmp/nsmon-recorded/{backend}/{name}"
-        argv = [nsmon, f"--backend={backend}", "-o", run.form, "--no-snapshot", *run.options]
-        if run == RUNS["cases-threads"]:
+    for first in dict.fromkeys(together(name)[0] for name in RUNS):
+        for name in together(first):
+            run, path = RUNS[name], program(RUNS[name].workload, environment)
+            conditions = ["once"] if run.once else []
+            if run.since > (0, 0):
+                conditions.append(shlex.join(["since", *map(str, run.since)]))
+            if run.workload.endswith("32"):
+                conditions.append(shlex.join(["runs", path]))
+            command = shlex.join(workload_argv(run, path, f"/tmp/nsmon-recorded/{backend}/{name}", THERE))
+            lines.append(" && ".join([*conditions, shlex.join(["workload", name, command])]))
+        argv = [nsmon, f"--backend={backend}", "-o", RUNS[first].form, "--no-snapshot", *RUNS[first].options]
+        if RUNS[first].threads:
             argv.insert(1, "-vv")  # what verification costs is told there as well
-        conditions = ["once"] if run.once else []
-        if run.since > (0, 0):
-            conditions.append(shlex.join(["since", *map(str, run.since)]))
-        if run.workload.endswith("32"):
-            conditions.append(shlex.join(["runs", workload]))
-        record = ["record", name, directory, *argv, "--", *workload_argv(run, workload, directory, THERE)]
-        lines.append(" && ".join([*conditions, shlex.join(record)]))
+        lines.append(shlex.join(["trace", first, *argv]))
     return "\n".join([*lines, "end", ""])
