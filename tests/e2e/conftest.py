@@ -79,8 +79,7 @@ class Recording:
             assert status == 0, f"exit status {status} of {name}: {err.decode(errors='replace')[-2000:]}"
             self.run = lib.Trace(status, out, err, run.form)
             if run.form == "json":
-                first = next(b["pid"] for b in lib.read_book(book) if b.get("case") != "holder")
-                self.run.records = runs.of_workload(self.run.records, first)
+                self.run.records = runs.of_workload(self.run.records, lib.first_pid(lib.read_book(book)))
         else:
             book = directory / "book"
             command = runs.workload_argv(run, runs.program(run.workload), directory, cgroups)

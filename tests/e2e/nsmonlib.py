@@ -598,6 +598,11 @@ def read_book(path):
     return lines
 
 
+def first_pid(book):
+    """The workload's own: a walk begins with it, and the driver itself makes the holder of its cases' namespaces."""
+    return next(b["pid"] for b in book if b["op"] == "begin" or b["case"] == "holder")
+
+
 def changes(old, new, old_id=None, new_id=None):
     """The difference of two sets that the workload read, in nsmon's order: (type, old inum, inum, old id, id)."""
     found = []
