@@ -78,14 +78,14 @@ class Recording:
             status, out, err, book = runs.recorded(name)
             assert status == 0, f"exit status {status} of {name}: {err.decode(errors='replace')[-2000:]}"
             self.run = lib.Trace(status, out, err, run.form)
-            if run.form == "json":
-                self.run.records = runs.of_workload(self.run.records, lib.first_pid(lib.read_book(book)))
         else:
             book = directory / "book"
             command = runs.workload_argv(run, runs.program(run.workload), directory, cgroups)
             self.run = lib.trace(command, *run.options, form=run.form, cwd=directory)
         self.book = lib.read_book(book)
         assert self.book, f"there is no book of {name}"
+        if machine.RECORDED and run.form == "json":
+            self.run.records = runs.of_workload(self.run.records, lib.first_pid(self.book))
 
 
 class Work(Recording):
