@@ -84,7 +84,8 @@ class Recording:
             self.run = lib.trace(command, *run.options, form=run.form, cwd=directory)
         self.book = lib.read_book(book)
         assert self.book, f"there is no book of {name}"
-        if machine.RECORDED and run.form == "json":
+        self.run.records = lib.without_repairs(self.run.records)
+        if machine.RECORDED:
             self.run.records = runs.of_workload(self.run.records, lib.first_pid(self.book))
 
 

@@ -178,21 +178,12 @@ def compare(expected, records):
 # ---- runs ----
 
 
-def stream(records):
-    """Without what a repair adds to say how things stand. A kernel that may preempt itself counts the runs that it
-    skipped of each program, not whether all ways to one event were skipped: nsmon says that records may be missing, and
-    looks. The comparison tells whether any is."""
-    if not machine.preempts():
-        return records
-    return [r for r in records if r["event"] not in ("lost", "ready") and not (r["event"] == "proc" and "recovered" in r)]
-
-
 class Walk:
     def __init__(self, recording, name, steps=STEPS):
         made = recording(name)
         self.book, self.threads = made.book, made.threads
         # Attempts that failed are for the driver's cases to look at.
-        self.records = [r for r in stream(made.run.records) if "errno" not in r]
+        self.records = [r for r in made.run.records if "errno" not in r]
         self.steps = [b for b in self.book if b.get("step")]
         assert len(self.steps) == steps or not steps
 
