@@ -24,6 +24,7 @@ import runs  # noqa: E402
 
 def pytest_configure(config):
     config.addinivalue_line("markers", "quick: the most telling tests; all together well under a minute")
+    config.addinivalue_line("markers", "vital: the few to be run on every kernel also where there is hardly time")
     config.addinivalue_line("markers", "long: takes minutes on an emulated machine, and a quick one stands for it there")
     config.addinivalue_line("markers", "runtime: a container runtime that takes long to start, but has cgroup v2 there alone")
     config.addinivalue_line("markers", "once: what it looks at is the same with every backend")
