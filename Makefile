@@ -58,7 +58,7 @@ BPF_CFLAGS := -g -O2 -target bpf -mcpu=v3 -D__TARGET_ARCH_$(BPF_ARCH) -Ivmlinux 
 	-Wall -Wextra -Wno-unused-parameter $(WERROR)
 
 # Everything but what needs a kernel and root is unit-tested.
-PURE := event rows state line log names options output persistent procfs stream text json kernel command hierarchy cgroup \
+PURE := event rows state line log names options output persistent procfs stream text json ecs kernel command hierarchy cgroup \
 	container runtime runstate
 KERNEL_SIDE := preflight probe snapshot picture list tree containers check nsmon
 OBJECTS := $(patsubst %,$(B)/%.o,$(PURE) $(KERNEL_SIDE) schema)
@@ -95,8 +95,9 @@ FORCE:
 $(B)/%.o: src/%.c Makefile $(B)/flags | $(B)/tools
 	$(call say,CC,$@)$(CC) $(CPPFLAGS) $(ALL_CFLAGS) -MMD -MP -c -o $@ $<
 
-$(B)/schema.o: src/schema.S dist/nsmon.schema.json Makefile | $(B)/tools
-	$(call say,AS,$@)$(CC) -DSCHEMA_FILE='"dist/nsmon.schema.json"' -c -o $@ $<
+$(B)/schema.o: src/schema.S dist/nsmon.schema.json dist/nsmon.ecs.schema.json Makefile | $(B)/tools
+	$(call say,AS,$@)$(CC) -DSCHEMA_FILE='"dist/nsmon.schema.json"' \
+		-DECS_SCHEMA_FILE='"dist/nsmon.ecs.schema.json"' -c -o $@ $<
 
 $(B)/probe.o: $(B)/nsmon.skel.h
 
@@ -209,10 +210,11 @@ install: $(NSMON) $(MAN)
 	install -D -m 0755 $(NSMON) $(DESTDIR)$(SBINDIR)/nsmon
 	install -D -m 0644 $(MAN) $(DESTDIR)$(MANDIR)/man8/nsmon.8
 	install -D -m 0644 dist/nsmon.schema.json $(DESTDIR)$(DATADIR)/nsmon.schema.json
+	install -D -m 0644 dist/nsmon.ecs.schema.json $(DESTDIR)$(DATADIR)/nsmon.ecs.schema.json
 
 uninstall:
 	rm -f $(DESTDIR)$(SBINDIR)/nsmon $(DESTDIR)$(MANDIR)/man8/nsmon.8 \
-		$(DESTDIR)$(DATADIR)/nsmon.schema.json
+		$(DESTDIR)$(DATADIR)/nsmon.schema.json $(DESTDIR)$(DATADIR)/nsmon.ecs.schema.json
 	-rmdir $(DESTDIR)$(DATADIR)
 
 clean:

@@ -55,6 +55,7 @@ struct formatter {
 
 extern const struct formatter text_formatter;
 extern const struct formatter json_formatter;
+extern const struct formatter ecs_formatter;
 
 /* Does a lost record count records of this kind? */
 static inline bool is_counted(int kind)

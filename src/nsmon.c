@@ -615,6 +615,7 @@ static int run_trace(struct nsmon *nsmon)
 	static const struct formatter *const formatters[OUTPUT_FORMATS] = {
 		[OUTPUT_TEXT] = &text_formatter,
 		[OUTPUT_JSON] = &json_formatter,
+		[OUTPUT_ECS] = &ecs_formatter,
 	};
 	int status = 1;
 	int err;
@@ -692,7 +693,10 @@ int main(int argc, char **argv)
 	if (!standard_descriptors_are_open(&nsmon.options))
 		return 1;
 	if (nsmon.options.mode == MODE_SCHEMA) {
-		fwrite(schema_text, 1, schema_size, stdout);
+		if (nsmon.options.output == OUTPUT_ECS)
+			fwrite(ecs_schema_text, 1, ecs_schema_size, stdout);
+		else
+			fwrite(schema_text, 1, schema_size, stdout);
 		return 0;
 	}
 	kernel_log_libbpf();

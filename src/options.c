@@ -18,7 +18,7 @@
 #define PID_MAX_LIMIT 4194304
 #define BUFFER_MAX ((size_t)1 << 30)
 
-const char *const output_format_names[OUTPUT_FORMATS] = { "text", "json" };
+const char *const output_format_names[OUTPUT_FORMATS] = { "text", "json", "ecs" };
 
 const char *argp_program_version = "nsmon " NSMON_VERSION;
 
@@ -55,7 +55,8 @@ enum {
 };
 
 static const struct argp_option argp_options[] = {
-	{ "output", 'o', "FORMAT", 0, "Format of the records: text (default) or json", 0 },
+	{ "output", 'o', "FORMAT", 0,
+	  "Format of the records: text (default), json, or ecs (Elastic Common Schema)", 0 },
 	{ "events", 'e', "LIST", 0, "Only these events, of fork,exec,exit,ns,cgroup", 0 },
 	{ "types", 'n', "LIST", 0,
 	  "Only these namespace types, of mnt,uts,ipc,net,pid,pid_for_children,user,cgroup,time,"
@@ -69,7 +70,7 @@ static const struct argp_option argp_options[] = {
 	  "Only this container; the beginning of its id or its name will do", 0 },
 	{ "threads", 'T', NULL, 0, "Also fork and exit of threads", 0 },
 	{ "snapshot", 's', NULL, 0,
-	  "Begin with one proc record for each existing task; default with json", 0 },
+	  "Begin with one proc record for each existing task; default with json and ecs", 0 },
 	{ "no-snapshot", OPT_NO_SNAPSHOT, NULL, 0, "Begin with the live stream", 0 },
 	{ "timestamps", 't', NULL, 0, "Put the time in front of each line of text", 0 },
 	{ "failed", OPT_FAILED, NULL, 0,
@@ -78,7 +79,8 @@ static const struct argp_option argp_options[] = {
 	{ "user", OPT_USER, "NAME", 0, "Run COMMAND as this user", 0 },
 	{ "tree", OPT_TREE, NULL, 0, "list: the processes, by parents and children", 0 },
 	{ "containers", OPT_CONTAINERS, NULL, 0, "list: the containers", 0 },
-	{ "schema", OPT_SCHEMA, NULL, 0, "Print the JSON Schema of the records", 0 },
+	{ "schema", OPT_SCHEMA, NULL, 0,
+	  "Print the JSON Schema of the records; with -o ecs, of those", 0 },
 	{ "buffer", OPT_BUFFER, "SIZE", 0,
 	  "Size of the kernel ring buffer (64K, 8M, ...: a power of two pages)", 0 },
 	{ "backend", OPT_BACKEND, "NAME", 0, "One of auto (default), fentry, kprobe, tracepoint",
@@ -288,7 +290,7 @@ static error_t parse_option(int key, char *arg, struct argp_state *state)
 	case 'o':
 		o->output =
 			(enum output_format)parse_name(state, "--output", arg, output_format_names,
-						       OUTPUT_FORMATS, "text or json");
+						       OUTPUT_FORMATS, "text, json or ecs");
 		break;
 	case 'e':
 		parse_list(state, "--events", arg, event_names, NSMON_KINDS,
@@ -388,7 +390,7 @@ static error_t parse_option(int key, char *arg, struct argp_state *state)
 		break;
 	case ARGP_KEY_END:
 		if (!o->snapshot_given)
-			o->snapshot = o->output == OUTPUT_JSON;
+			o->snapshot = o->output != OUTPUT_TEXT;
 		if (state->quoted && !o->command)
 			argp_error(state, "'--' must be followed by a COMMAND");
 		if (o->command && o->mode != MODE_TRACE)
@@ -396,6 +398,9 @@ static error_t parse_option(int key, char *arg, struct argp_state *state)
 				   o->mode == MODE_CHECK  ? "check"
 				   : o->mode == MODE_LIST ? "list"
 							  : "--schema");
+		if ((o->mode == MODE_LIST || o->mode == MODE_CHECK) && o->output == OUTPUT_ECS)
+			argp_error(state, "--output 'ecs': %s takes text or json",
+				   o->mode == MODE_LIST ? "list" : "check");
 		if (o->mode == MODE_LIST && o->only_trace)
 			argp_error(state, "--%s: list does not take it", o->only_trace);
 		if (o->mode == MODE_CHECK && o->write_path)

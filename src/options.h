@@ -20,9 +20,10 @@ enum mode {
 enum output_format {
 	OUTPUT_TEXT = 0,
 	OUTPUT_JSON = 1,
+	OUTPUT_ECS = 2,
 };
 
-#define OUTPUT_FORMATS 2
+#define OUTPUT_FORMATS 3
 
 extern const char *const output_format_names[OUTPUT_FORMATS];
 
@@ -49,7 +50,7 @@ struct options {
 	bool threads;
 	bool timestamps;
 	bool failed;
-	bool snapshot; /* default: with json */
+	bool snapshot; /* default: with json and ecs */
 	bool snapshot_given;
 	bool tree;
 	const char *only_trace; /* the first option that only a trace takes; NULL: none was given */

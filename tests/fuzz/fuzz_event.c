@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause
 /*
- * Bytes -> event_decode() -> every line that both formats make of it. Whatever
+ * Bytes -> event_decode() -> every line that all formats make of it. Whatever
  * the bytes, a line is one line, of valid text, and fits.
  */
 #include <stdio.h>
@@ -171,14 +171,17 @@ static void decode(const void *data, size_t size)
 	} else {
 		format(&text_formatter, &event, false);
 		format(&json_formatter, &event, true);
+		format(&ecs_formatter, &event, true);
 		if (event.kind != NSMON_LOST) {
 			contain(data, size);
 			format_contained(&text_formatter, event, false);
 			format_contained(&json_formatter, event, true);
+			format_contained(&ecs_formatter, event, true);
 		}
 		if (event.kind != NSMON_LOST && !event.failed) {
 			format_recovered(&text_formatter, event, size, false);
 			format_recovered(&json_formatter, event, size, true);
+			format_recovered(&ecs_formatter, event, size, true);
 		}
 	}
 	free(copy);

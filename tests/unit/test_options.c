@@ -290,6 +290,9 @@ static void test_snapshot(void **state)
 	assert_false(o.snapshot);
 	PARSE(&o, "-o", "json");
 	assert_true(o.snapshot);
+	PARSE(&o, "-o", "ecs");
+	assert_int_equal(o.output, OUTPUT_ECS);
+	assert_true(o.snapshot);
 	PARSE(&o, "-s");
 	assert_true(o.snapshot);
 	PARSE(&o, "--snapshot", "--output=text");
@@ -401,7 +404,9 @@ static void test_wrong_values(void **state)
 	memset(too_long_path, 'x', 4096);
 	too_long_path[0] = '/';
 	USAGE("--output 'xml'", "-o", "xml");
-	USAGE("text or json", "-o", "xml");
+	USAGE("--output 'ecs': list takes", "list", "-o", "ecs");
+	USAGE("--output 'ecs': check takes", "-o", "ecs", "check");
+	USAGE("text, json or ecs", "-o", "xml");
 	USAGE("--events 'fork,start'", "-e", "fork,start");
 	USAGE("'start'", "-e", "fork,start");
 	USAGE("fork,exec,exit,ns", "-e", "fork,start");
