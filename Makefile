@@ -58,7 +58,7 @@ BPF_CFLAGS := -g -O2 -target bpf -mcpu=v3 -D__TARGET_ARCH_$(BPF_ARCH) -Ivmlinux 
 	-Wall -Wextra -Wno-unused-parameter $(WERROR)
 
 # Everything but what needs a kernel and root is unit-tested.
-PURE := event rows state line log names options output persistent procfs stream text json ecs kernel command hierarchy cgroup \
+PURE := event rows state line log names options output persistent procfs stream text json ecs metrics kernel command hierarchy cgroup \
 	container runtime runstate
 KERNEL_SIDE := preflight probe snapshot picture list tree containers check nsmon
 OBJECTS := $(patsubst %,$(B)/%.o,$(PURE) $(KERNEL_SIDE) schema)

@@ -16,6 +16,7 @@
 #include "kernel.h"
 #include "list.h"
 #include "log.h"
+#include "metrics.h"
 #include "options.h"
 #include "output.h"
 #include "preflight.h"
@@ -54,6 +55,8 @@ struct nsmon {
 	struct snapshot snapshot;
 	struct run run;
 	struct command command;
+	struct metrics *metrics; /* NULL: none are wanted */
+	uint64_t ring_waiting; /* the most since metrics were written */
 	int epoll_fd;
 };
 
@@ -262,12 +265,32 @@ static int sleep_until_woken(struct nsmon *nsmon, int timeout_ms)
 	return 0;
 }
 
+static void write_metrics(struct nsmon *nsmon)
+{
+	const struct metrics_values values = {
+		.backend = nsmon->run.backend,
+		.totals = &nsmon->stream.totals,
+		.output_failing = output_is_failing(nsmon->output),
+		.repairs = nsmon->snapshot.repairs,
+		.ring_size = probe_ring_size(nsmon->probe),
+		.ring_waiting = nsmon->ring_waiting,
+		.tasks = state_tasks(nsmon->stream.state),
+		.containers = cgroups_count_containers(nsmon->cgroups),
+	};
+
+	metrics_write(nsmon->metrics, &values);
+	nsmon->ring_waiting = 0;
+}
+
 /* Reads what waits and writes it. Returns how many records, or a negative errno. */
 static int read_batch(struct nsmon *nsmon)
 {
 	uint64_t lost[NSMON_KINDS];
+	uint64_t waiting = nsmon->metrics ? probe_ring_waiting(nsmon->probe) : 0;
 	int n, err;
 
+	if (waiting > nsmon->ring_waiting)
+		nsmon->ring_waiting = waiting;
 	stream_begin_batch(&nsmon->stream);
 	n = probe_read(nsmon->probe, on_record, &nsmon->stream, READ_MAX);
 	if (n < 0)
@@ -364,6 +387,8 @@ static int run_loop(struct nsmon *nsmon)
 		}
 		if (last)
 			return 0;
+		if (metrics_due_ms(nsmon->metrics) == 0)
+			write_metrics(nsmon);
 		if (n > 0) {
 			quiet_ms = 0;
 			probe_arm(nsmon->probe, NSMON_ARMED_FULL);
@@ -380,6 +405,7 @@ static int run_loop(struct nsmon *nsmon)
 				timeout_ms = -1;
 		}
 		timeout_ms = sooner(timeout_ms, due_ms);
+		timeout_ms = sooner(timeout_ms, metrics_due_ms(nsmon->metrics));
 		if (n < READ_MAX)
 			timeout_ms = sooner(timeout_ms, look_at_cgroups(nsmon));
 		if (n < READ_MAX && !stop_signal && !reopen_wanted && !nobody_is_left(nsmon))
@@ -456,7 +482,11 @@ static int finish(struct nsmon *nsmon)
 	prove(nsmon, lost);
 	n = stream_kernel_lost(&nsmon->stream, lost);
 	log_totals(&nsmon->stream);
-	return n ? n : stream_stop(&nsmon->stream);
+	if (!n)
+		n = stream_stop(&nsmon->stream);
+	if (nsmon->metrics)
+		write_metrics(nsmon);
+	return n;
 }
 
 static int start_command(struct nsmon *nsmon)
@@ -630,6 +660,15 @@ static int run_trace(struct nsmon *nsmon)
 			  nsmon->options.write_path, strerror(-err));
 		return PREFLIGHT_WRONG_USAGE;
 	}
+	err = nsmon->options.metrics ? metrics_open(&nsmon->metrics, nsmon->options.metrics) : 0;
+	if (err) {
+		log_error(
+			"--metrics '%s': %s; it takes a regular file, new or old, whose directory "
+			"can be written to",
+			nsmon->options.metrics, strerror(-err));
+		output_close(nsmon->output);
+		return PREFLIGHT_WRONG_USAGE;
+	}
 	if (install_signals(nsmon->options.write_path != NULL) || open_probe(nsmon))
 		goto out;
 	err = open_epoll(nsmon);
@@ -657,6 +696,7 @@ static int run_trace(struct nsmon *nsmon)
 	close(nsmon->epoll_fd);
 out:
 	probe_close(nsmon->probe);
+	metrics_close(nsmon->metrics);
 	output_close(nsmon->output);
 	return status;
 }

@@ -48,6 +48,7 @@ enum {
 	OPT_CONTAINER,
 	OPT_CONTAINERS,
 	OPT_FAILED,
+	OPT_METRICS,
 	OPT_NO_SNAPSHOT,
 	OPT_SCHEMA,
 	OPT_TREE,
@@ -76,6 +77,8 @@ static const struct argp_option argp_options[] = {
 	{ "failed", OPT_FAILED, NULL, 0,
 	  "Also failed clone, unshare and setns attempts, with their errno", 0 },
 	{ "write", 'w', "FILE", 0, "Append to FILE; reopened on SIGHUP", 0 },
+	{ "metrics", OPT_METRICS, "FILE", 0,
+	  "Write counts to FILE every 15 s, in the text format of Prometheus", 0 },
 	{ "user", OPT_USER, "NAME", 0, "Run COMMAND as this user", 0 },
 	{ "tree", OPT_TREE, NULL, 0, "list: the processes, by parents and children", 0 },
 	{ "containers", OPT_CONTAINERS, NULL, 0, "list: the containers", 0 },
@@ -331,6 +334,11 @@ static error_t parse_option(int key, char *arg, struct argp_state *state)
 			argp_error(state, "--write '%s': it takes the name of a file", arg);
 		o->write_path = arg;
 		break;
+	case OPT_METRICS:
+		if (!*arg)
+			argp_error(state, "--metrics '': it takes the name of a file");
+		o->metrics = arg;
+		break;
 	case OPT_USER:
 		if (!getpwnam(arg))
 			argp_error(state, "--user '%s': there is no such user", arg);
@@ -405,6 +413,8 @@ static error_t parse_option(int key, char *arg, struct argp_state *state)
 			argp_error(state, "--%s: list does not take it", o->only_trace);
 		if (o->mode == MODE_CHECK && o->write_path)
 			argp_error(state, "--write '%s': check does not take it", o->write_path);
+		if (o->mode == MODE_CHECK && o->metrics)
+			argp_error(state, "--metrics '%s': check does not take it", o->metrics);
 		if (o->tree && o->mode != MODE_LIST)
 			argp_error(state, "--tree: it is an option of list");
 		if (o->containers && (o->mode != MODE_LIST || o->tree))

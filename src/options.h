@@ -58,6 +58,7 @@ struct options {
 	const char *container; /* the beginning of its id, or its name; NULL: all */
 	bool containers;
 	const char *write_path; /* NULL: standard output */
+	const char *metrics; /* NULL: none */
 	size_t buffer; /* bytes; 0: by the number of CPUs */
 	const char *btf; /* NULL: the running kernel's */
 	const char *user; /* NULL: as nsmon itself */

@@ -404,6 +404,9 @@ static void test_wrong_values(void **state)
 	memset(too_long_path, 'x', 4096);
 	too_long_path[0] = '/';
 	USAGE("--output 'xml'", "-o", "xml");
+	USAGE("--metrics ''", "--metrics=");
+	USAGE("--metrics 'x': check", "check", "--metrics=x");
+	USAGE("--metrics: list", "list", "--metrics=x");
 	USAGE("--output 'ecs': list takes", "list", "-o", "ecs");
 	USAGE("--output 'ecs': check takes", "-o", "ecs", "check");
 	USAGE("text, json or ecs", "-o", "xml");
@@ -537,7 +540,7 @@ static void test_help(void **state)
 					     "--write",	  "--user",	"--schema",  "--buffer",
 					     "--backend", "--btf",	"--quiet",   "--verbose",
 					     "--help",	  "--usage",	"--version", "check",
-					     "--cgroup=", "--container=", "--containers", "--tree" };
+					     "--cgroup=", "--metrics=", "--container=", "--containers", "--tree" };
 
 	(void)state;
 	check_prints("Usage: nsmon", (char *[]){ "nsmon", "--help", NULL });
