@@ -13,6 +13,7 @@
 #include "check.h"
 #include "command.h"
 #include "format.h"
+#include "journal.h"
 #include "kernel.h"
 #include "list.h"
 #include "log.h"
@@ -155,7 +156,7 @@ static bool standard_descriptors_are_open(const struct options *options)
 			continue;
 		if (open("/dev/null", (fd == STDIN_FILENO ? O_RDONLY : O_WRONLY) | O_CLOEXEC) != fd)
 			return false;
-		if (fd == STDOUT_FILENO && !options->write_path) {
+		if (fd == STDOUT_FILENO && !options->write_path && !options->journal) {
 			log_error("standard output is closed: redirect it, or use --write=FILE");
 			return false;
 		}
@@ -636,8 +637,42 @@ static bool want_colour(const struct nsmon *nsmon)
 {
 	const char *no_color = getenv("NO_COLOR");
 
-	return nsmon->options.output == OUTPUT_TEXT && output_is_terminal(nsmon->output) &&
-	       !(no_color && *no_color);
+	return nsmon->options.output == OUTPUT_TEXT && !nsmon->options.journal &&
+	       output_is_terminal(nsmon->output) && !(no_color && *no_color);
+}
+
+/* Returns 0 or an exit status. */
+static int open_output(struct nsmon *nsmon)
+{
+	const struct options *options = &nsmon->options;
+	int err;
+
+	if (!options->journal) {
+		err = output_open(&nsmon->output, options->write_path);
+		if (!err)
+			return 0;
+		log_error("--write '%s': %s; it takes a file that can be appended to",
+			  options->write_path, strerror(-err));
+		return PREFLIGHT_WRONG_USAGE;
+	}
+	if (options->output_given)
+		log_note("--output selects nothing with --journal: the records are fields there");
+	err = journal_check();
+	if (err == -ENOSYS)
+		log_error("--journal: this nsmon was built without libsystemd; "
+			  "`nsmon | systemd-cat` sends the lines of text");
+	else if (err)
+		log_error("--journal: no journal listens at %s: %s; is systemd-journald running?",
+			  JOURNAL_SOCKET, strerror(-err));
+	else if (output_open_journal(&nsmon->output) == 0)
+		return 0;
+	return PREFLIGHT_WRONG_USAGE;
+}
+
+/* Is there no reader whose terminal may go away? Then SIGHUP asks to open the file again. */
+static bool is_for_nobody(const struct options *options)
+{
+	return options->write_path || options->journal;
 }
 
 static int run_trace(struct nsmon *nsmon)
@@ -654,12 +689,9 @@ static int run_trace(struct nsmon *nsmon)
 	err = preflight(&nsmon->options, &nsmon->kernel);
 	if (err)
 		return err;
-	err = output_open(&nsmon->output, nsmon->options.write_path);
-	if (err) {
-		log_error("--write '%s': %s; it takes a file that can be appended to",
-			  nsmon->options.write_path, strerror(-err));
-		return PREFLIGHT_WRONG_USAGE;
-	}
+	err = open_output(nsmon);
+	if (err)
+		return err;
 	err = nsmon->options.metrics ? metrics_open(&nsmon->metrics, nsmon->options.metrics) : 0;
 	if (err) {
 		log_error(
@@ -669,7 +701,7 @@ static int run_trace(struct nsmon *nsmon)
 		output_close(nsmon->output);
 		return PREFLIGHT_WRONG_USAGE;
 	}
-	if (install_signals(nsmon->options.write_path != NULL) || open_probe(nsmon))
+	if (install_signals(is_for_nobody(&nsmon->options)) || open_probe(nsmon))
 		goto out;
 	err = open_epoll(nsmon);
 	if (err) {
@@ -685,7 +717,8 @@ static int run_trace(struct nsmon *nsmon)
 	log_debug("start: version=%s backend=%s kernel=%s arch=%s host=%s", NSMON_VERSION,
 		  nsmon->run.backend, nsmon->kernel.uname.release, nsmon->kernel.uname.machine,
 		  nsmon->kernel.uname.nodename);
-	err = open_stream(nsmon, formatters[nsmon->options.output]);
+	err = open_stream(nsmon, nsmon->options.journal ? &journal_formatter
+							: formatters[nsmon->options.output]);
 	if (err) {
 		log_error("cannot begin: %s", strerror(-err));
 		goto out;

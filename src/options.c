@@ -48,6 +48,7 @@ enum {
 	OPT_CONTAINER,
 	OPT_CONTAINERS,
 	OPT_FAILED,
+	OPT_JOURNAL,
 	OPT_METRICS,
 	OPT_NO_SNAPSHOT,
 	OPT_SCHEMA,
@@ -77,6 +78,8 @@ static const struct argp_option argp_options[] = {
 	{ "failed", OPT_FAILED, NULL, 0,
 	  "Also failed clone, unshare and setns attempts, with their errno", 0 },
 	{ "write", 'w', "FILE", 0, "Append to FILE; reopened on SIGHUP", 0 },
+	{ "journal", OPT_JOURNAL, NULL, 0,
+	  "Send the records to the systemd journal, as fields, instead of standard output", 0 },
 	{ "metrics", OPT_METRICS, "FILE", 0,
 	  "Write counts to FILE every 15 s, in the text format of Prometheus", 0 },
 	{ "user", OPT_USER, "NAME", 0, "Run COMMAND as this user", 0 },
@@ -291,6 +294,7 @@ static error_t parse_option(int key, char *arg, struct argp_state *state)
 	note_option(o, key);
 	switch (key) {
 	case 'o':
+		o->output_given = true;
 		o->output =
 			(enum output_format)parse_name(state, "--output", arg, output_format_names,
 						       OUTPUT_FORMATS, "text, json or ecs");
@@ -333,6 +337,9 @@ static error_t parse_option(int key, char *arg, struct argp_state *state)
 		if (!*arg || strcmp(arg, "--") == 0)
 			argp_error(state, "--write '%s': it takes the name of a file", arg);
 		o->write_path = arg;
+		break;
+	case OPT_JOURNAL:
+		o->journal = true;
 		break;
 	case OPT_METRICS:
 		if (!*arg)
@@ -398,7 +405,14 @@ static error_t parse_option(int key, char *arg, struct argp_state *state)
 		break;
 	case ARGP_KEY_END:
 		if (!o->snapshot_given)
-			o->snapshot = o->output != OUTPUT_TEXT;
+			o->snapshot = o->output != OUTPUT_TEXT && !o->journal;
+		if (o->journal && o->write_path)
+			argp_error(state,
+				   "--journal: the records go to the journal or to a file, not to "
+				   "both: --write '%s'",
+				   o->write_path);
+		if (o->journal && o->mode == MODE_CHECK)
+			argp_error(state, "--journal: check does not take it");
 		if (state->quoted && !o->command)
 			argp_error(state, "'--' must be followed by a COMMAND");
 		if (o->command && o->mode != MODE_TRACE)

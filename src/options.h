@@ -59,6 +59,8 @@ struct options {
 	bool containers;
 	const char *write_path; /* NULL: standard output */
 	const char *metrics; /* NULL: none */
+	bool journal; /* instead of a file or standard output */
+	bool output_given;
 	size_t buffer; /* bytes; 0: by the number of CPUs */
 	const char *btf; /* NULL: the running kernel's */
 	const char *user; /* NULL: as nsmon itself */
