@@ -172,8 +172,10 @@ static void write_all(FILE *file, const struct metrics *metrics,
 	    "this "
 	    "file.",
 	    values->ring_waiting);
-	one(file, "nsmon_tasks", "gauge", "Tasks that are followed.", values->tasks);
-	one(file, "nsmon_containers", "gauge", "Containers that are known.", values->containers);
+	one(file, "nsmon_tasks", "gauge", "Tasks in the table that the stream adds up to.",
+	    values->tasks);
+	one(file, "nsmon_containers", "gauge", "Containers that have a cgroup.",
+	    values->containers);
 }
 
 static int write_file(const struct metrics *metrics, const struct metrics_values *values)

@@ -19,7 +19,7 @@ struct metrics_values {
 	uint64_t ring_size; /* bytes */
 	uint64_t ring_waiting; /* bytes, the most since the last write of the file */
 	uint64_t tasks; /* that a reader of the stream has a row of */
-	uint64_t containers;
+	uint64_t containers; /* that have a cgroup */
 };
 
 /*
