@@ -429,7 +429,7 @@ def test_pid_of_a_thread(tmp_path):
 # ---- wrong usage ----
 
 WRONG = [
-    (["--output=xml"], "--output", "xml", ["text", "json"]),
+    (["--output=xml"], "--output", "xml", ["text", "json", "ecs"]),
     (["-o", ""], "--output", "''", ["text", "json"]),
     (["-e", "fork,spawn"], "--events", "spawn", ["fork", "exec", "exit", "ns"]),
     (["-e", "fork,"], "--events", "fork,", ["fork", "exec", "exit", "ns"]),
