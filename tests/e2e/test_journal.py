@@ -252,7 +252,7 @@ def test_stalled(journal, tmp_path):
 def test_stalled_to_the_end(journal):
     """SIGTERM ends nsmon although journald does not read, and it says that records are missing."""
     os.kill(journal.daemon.pid, signal.SIGSTOP)
-    script = "i=0; while [ $i -lt 2000 ]; do /bin/true; i=$((i+1)); done; sleep 1000"
+    script = "i=0; while [ $i -lt 2000 ]; do /bin/true; i=$((i+1)); done; exec sleep 1000"
     with subprocess.Popen(nsmon(journal, "-q", command=["sh", "-c", script]), stderr=subprocess.PIPE) as process:
         lib.wait_until(lambda: waits_in_send(process.pid), "nsmon to wait for journald", 60)
         began = time.monotonic()
