@@ -16,6 +16,9 @@ PREFIX = /usr/local
 SBINDIR = $(PREFIX)/sbin
 MANDIR = $(PREFIX)/share/man
 DATADIR = $(PREFIX)/share/nsmon
+BASHDIR = $(PREFIX)/share/bash-completion/completions
+ZSHDIR = $(PREFIX)/share/zsh/site-functions
+FISHDIR = $(PREFIX)/share/fish/vendor_completions.d
 
 # SAN=1: AddressSanitizer and UndefinedBehaviorSanitizer, in a folder of their own.
 SAN =
@@ -65,6 +68,7 @@ OBJECTS := $(patsubst %,$(B)/%.o,$(PURE) $(KERNEL_SIDE) schema)
 PURE_OBJECTS := $(patsubst %,$(B)/%.o,$(PURE) schema)
 UNIT_TESTS := $(patsubst tests/unit/%.c,$(B)/unit/%,$(wildcard tests/unit/test_*.c))
 MAN := $(OUTPUT)/nsmon.8
+VERSION := $(shell sed -n 's/^\#define NSMON_VERSION "\(.*\)"/\1/p' src/version.h)
 
 .DELETE_ON_ERROR:
 .SUFFIXES:
@@ -203,16 +207,20 @@ check-vmlinux: $(B)/nsmon.bpf.o
 man: $(MAN)
 
 $(MAN): dist/nsmon.8.scd src/version.h | $(B)/tools
-	$(call say,MAN,$@)scdoc < $< > $@
+	$(call say,MAN,$@)sed '1s/@VERSION@/$(VERSION)/' $< | scdoc > $@
 
 install: $(NSMON) $(MAN)
 	install -D -m 0755 $(NSMON) $(DESTDIR)$(SBINDIR)/nsmon
 	install -D -m 0644 $(MAN) $(DESTDIR)$(MANDIR)/man8/nsmon.8
 	install -D -m 0644 dist/nsmon.schema.json $(DESTDIR)$(DATADIR)/nsmon.schema.json
+	install -D -m 0644 dist/completions/nsmon.bash $(DESTDIR)$(BASHDIR)/nsmon
+	install -D -m 0644 dist/completions/_nsmon $(DESTDIR)$(ZSHDIR)/_nsmon
+	install -D -m 0644 dist/completions/nsmon.fish $(DESTDIR)$(FISHDIR)/nsmon.fish
 
 uninstall:
 	rm -f $(DESTDIR)$(SBINDIR)/nsmon $(DESTDIR)$(MANDIR)/man8/nsmon.8 \
-		$(DESTDIR)$(DATADIR)/nsmon.schema.json
+		$(DESTDIR)$(DATADIR)/nsmon.schema.json $(DESTDIR)$(BASHDIR)/nsmon \
+		$(DESTDIR)$(ZSHDIR)/_nsmon $(DESTDIR)$(FISHDIR)/nsmon.fish
 	-rmdir $(DESTDIR)$(DATADIR)
 
 clean:
