@@ -213,6 +213,7 @@ install: $(NSMON) $(MAN)
 	install -D -m 0755 $(NSMON) $(DESTDIR)$(SBINDIR)/nsmon
 	install -D -m 0644 $(MAN) $(DESTDIR)$(MANDIR)/man8/nsmon.8
 	install -D -m 0644 dist/nsmon.schema.json $(DESTDIR)$(DATADIR)/nsmon.schema.json
+	install -D -m 0644 -t $(DESTDIR)$(DATADIR)/shippers dist/shippers/*
 	install -D -m 0644 dist/completions/nsmon.bash $(DESTDIR)$(BASHDIR)/nsmon
 	install -D -m 0644 dist/completions/_nsmon $(DESTDIR)$(ZSHDIR)/_nsmon
 	install -D -m 0644 dist/completions/nsmon.fish $(DESTDIR)$(FISHDIR)/nsmon.fish
@@ -221,7 +222,8 @@ uninstall:
 	rm -f $(DESTDIR)$(SBINDIR)/nsmon $(DESTDIR)$(MANDIR)/man8/nsmon.8 \
 		$(DESTDIR)$(DATADIR)/nsmon.schema.json $(DESTDIR)$(BASHDIR)/nsmon \
 		$(DESTDIR)$(ZSHDIR)/_nsmon $(DESTDIR)$(FISHDIR)/nsmon.fish
-	-rmdir $(DESTDIR)$(DATADIR)
+	rm -f $(patsubst dist/%,$(DESTDIR)$(DATADIR)/%,$(wildcard dist/shippers/*))
+	-rmdir $(DESTDIR)$(DATADIR)/shippers $(DESTDIR)$(DATADIR)
 
 clean:
 	rm -rf $(filter-out / . ..,$(OUTPUT))/*.o $(OUTPUT)/*.d $(OUTPUT)/*.h $(OUTPUT)/unit \
