@@ -56,7 +56,7 @@ CPPFLAGS += -D_GNU_SOURCE -Isrc -I$(B)
 ALL_CFLAGS = -std=gnu11 $(WARNINGS) $(CFLAGS) $(SANITIZE)
 # A static libelf may need zstd (elfutils from 0.189 on, as it was built).
 ZSTD = $(if $(findstring /,$(shell $(CC) -print-file-name=libzstd.a)),-lzstd)
-LIBS = -lbpf -lelf -lz $(if $(CROSS),$(ZSTD)) -lcap-ng -ljson-c
+LIBS = -lbpf -lelf -lz $(if $(CROSS)$(findstring -static,$(LDFLAGS)),$(ZSTD)) -lcap-ng -ljson-c
 BPF_CFLAGS := -g -O2 -target bpf -mcpu=v3 -D__TARGET_ARCH_$(BPF_ARCH) -Ivmlinux -Isrc \
 	-Wall -Wextra -Wno-unused-parameter $(WERROR)
 
@@ -72,15 +72,16 @@ VERSION := $(shell sed -n 's/^\#define NSMON_VERSION "\(.*\)"/\1/p' src/version.
 
 .DELETE_ON_ERROR:
 .SUFFIXES:
-.PHONY: all help run test test-quick test-unit test-golden test-e2e test-vm lint \
+.PHONY: all help run test test-quick test-unit test-golden test-e2e test-vm test-package lint \
 	check-vmlinux deps deps-test install uninstall clean man
 
 all: $(NSMON) $(if $(CROSS),drivers)
 
 help:
 	@sed -n 's/^#   //p' Makefile
-	@echo 'targets:   all run test test-quick test-unit test-golden test-e2e test-vm lint'
+	@echo 'targets:   all run test test-quick test-unit test-golden test-e2e test-vm test-package lint'
 	@echo '           check-vmlinux deps deps-test install uninstall clean man'
+	@echo '           static dist deb spec'
 	@echo 'variables: V=1 DEBUG=1 SAN=1 ARCH=arm64 OUTPUT=build PREFIX=/usr/local DESTDIR= CC= CLANG='
 	@echo '           KERNEL=name IMAGE=file BACKEND=name (test, test-vm) NSMON_ARGS= (run)'
 
@@ -162,6 +163,9 @@ test-e2e:
 test-vm:
 	$(Q)MAKE='$(MAKE)' PYTHON='$(PYTHON)' $(VM_ENV) $(PYTHON) tests/run vm
 
+test-package:
+	$(Q)MAKE='$(MAKE)' PYTHON='$(PYTHON)' $(PYTHON) tests/run package
+
 lint:
 	$(Q)MAKE='$(MAKE)' PYTHON='$(PYTHON)' $(PYTHON) tests/run lint
 
@@ -225,7 +229,9 @@ uninstall:
 	rm -f $(patsubst dist/%,$(DESTDIR)$(DATADIR)/%,$(wildcard dist/shippers/*))
 	-rmdir $(DESTDIR)$(DATADIR)/shippers $(DESTDIR)$(DATADIR)
 
+include dist/package.mk
+
 clean:
 	rm -rf $(filter-out / . ..,$(OUTPUT))/*.o $(OUTPUT)/*.d $(OUTPUT)/*.h $(OUTPUT)/unit \
 		$(OUTPUT)/san $(OUTPUT)/fuzz $(OUTPUT)/tools $(OUTPUT)/flags $(OUTPUT)/golden $(OUTPUT)/golden.d $(WORKLOADS:%=$(OUTPUT)/%) \
-		$(WORKLOADS:%=$(OUTPUT)/%32) $(OUTPUT)/nsmon.8 $(OUTPUT)/arm64 $(OUTPUT)/clang-* $(NSMON)
+		$(WORKLOADS:%=$(OUTPUT)/%32) $(OUTPUT)/nsmon.8 $(OUTPUT)/arm64 $(OUTPUT)/static $(OUTPUT)/deb $(OUTPUT)/clang-* $(NSMON)

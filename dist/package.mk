@@ -1,0 +1,38 @@
+# SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause
+# What nsmon is handed on as. Included by the Makefile; everything comes out in build/.
+#
+#   make static   build/static/nsmon: one file, for machines without its libraries
+#   make dist     build/nsmon-VERSION.tar.xz: the sources of the last commit
+#   make deb      build/nsmon_VERSION_ARCH.deb
+#   make spec     build/nsmon.spec, for rpmbuild with the archive of `make dist`
+
+.PHONY: static dist deb spec
+SOURCE_NAME := nsmon-$(VERSION)
+
+# Without libsystemd, of which there is no static one.
+static:
+	$(Q)$(MAKE) --no-print-directory OUTPUT=build/static SYSTEMD= LDFLAGS='-static $(LDFLAGS)' all
+
+# The same commit gives the same file.
+dist:
+	@git rev-parse --git-dir >/dev/null 2>&1 || { echo 'make dist: this is no git checkout, but sources are archived from one' >&2; exit 1; }
+	@changed=$$(git status --porcelain) && [ -z "$$changed" ] || { printf '%s\n' \
+		'make dist: archived is what is committed, and this is not: commit, stash or remove it' "$$changed" >&2; exit 1; }
+	@mkdir -p build
+	$(call say,DIST,build/$(SOURCE_NAME).tar.xz)git -c tar.umask=0022 archive --format=tar --prefix=$(SOURCE_NAME)/ HEAD | \
+		xz -9 -T1 > build/$(SOURCE_NAME).tar.xz.new && mv build/$(SOURCE_NAME).tar.xz.new build/$(SOURCE_NAME).tar.xz
+
+# From a copy of the sources as they are here, which gets a changelog: its version is that of src/version.h.
+deb:
+	$(Q)rm -rf build/deb && mkdir -p build/deb/$(SOURCE_NAME)
+	$(Q)tar -c --exclude=./build --exclude=./nsmon --exclude=./.git --exclude=__pycache__ . | tar -x -C build/deb/$(SOURCE_NAME)
+	$(Q)sh dist/debian-changelog $(VERSION) > build/deb/$(SOURCE_NAME)/debian/changelog
+	$(call say,DEB,build/deb)cd build/deb/$(SOURCE_NAME) && env -u MAKEFLAGS -u MAKELEVEL dpkg-buildpackage -b -us -uc
+	$(Q)mv build/deb/*.deb build/deb/*.changes build/deb/*.buildinfo build/
+	$(Q)rm -rf build/deb
+
+spec: build/nsmon.spec
+
+build/nsmon.spec: dist/nsmon.spec.in src/version.h
+	@mkdir -p build
+	$(call say,SPEC,$@)sed 's/@VERSION@/$(VERSION)/' $< > $@
