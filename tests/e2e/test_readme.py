@@ -89,6 +89,6 @@ def test_fields_are_those_of_the_schema():
 
 
 def test_targets_exist():
-    makefile = (TOP / "Makefile").read_text(encoding="utf-8")
+    makefile = "".join((TOP / name).read_text(encoding="utf-8") for name in ("Makefile", "dist/package.mk"))
     for target in set(re.findall(r"`(?:sudo )?make ([a-z-]+)", README)):
         assert re.search(rf"^{target}:", makefile, re.M), target
