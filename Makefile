@@ -16,9 +16,6 @@ PREFIX = /usr/local
 SBINDIR = $(PREFIX)/sbin
 MANDIR = $(PREFIX)/share/man
 DATADIR = $(PREFIX)/share/nsmon
-BASHDIR = $(PREFIX)/share/bash-completion/completions
-ZSHDIR = $(PREFIX)/share/zsh/site-functions
-FISHDIR = $(PREFIX)/share/fish/vendor_completions.d
 
 # SAN=1: AddressSanitizer and UndefinedBehaviorSanitizer, in a folder of their own.
 SAN =
@@ -56,7 +53,7 @@ CPPFLAGS += -D_GNU_SOURCE -Isrc -I$(B)
 ALL_CFLAGS = -std=gnu11 $(WARNINGS) $(CFLAGS) $(SANITIZE)
 # A static libelf may need zstd (elfutils from 0.189 on, as it was built).
 ZSTD = $(if $(findstring /,$(shell $(CC) -print-file-name=libzstd.a)),-lzstd)
-LIBS = -lbpf -lelf -lz $(if $(CROSS)$(findstring -static,$(LDFLAGS)),$(ZSTD)) -lcap-ng -ljson-c
+LIBS = -lbpf -lelf -lz $(if $(CROSS),$(ZSTD)) -lcap-ng -ljson-c
 BPF_CFLAGS := -g -O2 -target bpf -mcpu=v3 -D__TARGET_ARCH_$(BPF_ARCH) -Ivmlinux -Isrc \
 	-Wall -Wextra -Wno-unused-parameter $(WERROR)
 
@@ -206,7 +203,9 @@ $(WORKLOADS:%=$(OUTPUT)/%32): $(OUTPUT)/%32: tests/e2e/%.c Makefile | $(B)/tools
 check-vmlinux: $(B)/nsmon.bpf.o
 	$(Q)$(PYTHON) vmlinux/check $(if $(BTF),--btf $(BTF)) $(B)/nsmon.bpf.o
 
-# ---- installation
+# ---- installation, and what else is installed or handed on
+
+include dist/package.mk
 
 man: $(MAN)
 
@@ -217,19 +216,11 @@ install: $(NSMON) $(MAN)
 	install -D -m 0755 $(NSMON) $(DESTDIR)$(SBINDIR)/nsmon
 	install -D -m 0644 $(MAN) $(DESTDIR)$(MANDIR)/man8/nsmon.8
 	install -D -m 0644 dist/nsmon.schema.json $(DESTDIR)$(DATADIR)/nsmon.schema.json
-	install -D -m 0644 -t $(DESTDIR)$(DATADIR)/shippers dist/shippers/*
-	install -D -m 0644 dist/completions/nsmon.bash $(DESTDIR)$(BASHDIR)/nsmon
-	install -D -m 0644 dist/completions/_nsmon $(DESTDIR)$(ZSHDIR)/_nsmon
-	install -D -m 0644 dist/completions/nsmon.fish $(DESTDIR)$(FISHDIR)/nsmon.fish
 
 uninstall:
 	rm -f $(DESTDIR)$(SBINDIR)/nsmon $(DESTDIR)$(MANDIR)/man8/nsmon.8 \
-		$(DESTDIR)$(DATADIR)/nsmon.schema.json $(DESTDIR)$(BASHDIR)/nsmon \
-		$(DESTDIR)$(ZSHDIR)/_nsmon $(DESTDIR)$(FISHDIR)/nsmon.fish
-	rm -f $(patsubst dist/%,$(DESTDIR)$(DATADIR)/%,$(wildcard dist/shippers/*))
-	-rmdir $(DESTDIR)$(DATADIR)/shippers $(DESTDIR)$(DATADIR)
-
-include dist/package.mk
+		$(DESTDIR)$(DATADIR)/nsmon.schema.json
+	-rmdir $(DESTDIR)$(DATADIR)
 
 clean:
 	rm -rf $(filter-out / . ..,$(OUTPUT))/*.o $(OUTPUT)/*.d $(OUTPUT)/*.h $(OUTPUT)/unit \

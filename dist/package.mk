@@ -1,17 +1,35 @@
 # SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause
-# What nsmon is handed on as. Included by the Makefile; everything comes out in build/.
+# Completions, log shippers' configurations, and what nsmon is handed on as, which comes out in build/. Included by the
+# Makefile.
 #
 #   make static   build/static/nsmon: one file, for machines without its libraries
 #   make dist     build/nsmon-VERSION.tar.xz: the sources of the last commit
 #   make deb      build/nsmon_VERSION_ARCH.deb
 #   make spec     build/nsmon.spec, for rpmbuild with the archive of `make dist`
 
-.PHONY: static dist deb spec
+.PHONY: install-data uninstall-data static dist deb spec
+BASHDIR = $(PREFIX)/share/bash-completion/completions
+ZSHDIR = $(PREFIX)/share/zsh/site-functions
+FISHDIR = $(PREFIX)/share/fish/vendor_completions.d
 SOURCE_NAME := nsmon-$(VERSION)
+
+install: install-data
+install-data:
+	install -D -m 0644 dist/completions/nsmon.bash $(DESTDIR)$(BASHDIR)/nsmon
+	install -D -m 0644 dist/completions/_nsmon $(DESTDIR)$(ZSHDIR)/_nsmon
+	install -D -m 0644 dist/completions/nsmon.fish $(DESTDIR)$(FISHDIR)/nsmon.fish
+	install -D -m 0644 -t $(DESTDIR)$(DATADIR)/shippers dist/shippers/*
+
+uninstall: uninstall-data
+uninstall-data:
+	rm -f $(DESTDIR)$(BASHDIR)/nsmon $(DESTDIR)$(ZSHDIR)/_nsmon $(DESTDIR)$(FISHDIR)/nsmon.fish \
+		$(patsubst dist/%,$(DESTDIR)$(DATADIR)/%,$(wildcard dist/shippers/*))
+	-rmdir $(DESTDIR)$(DATADIR)/shippers
 
 # Without libsystemd, of which there is no static one.
 static:
-	$(Q)$(MAKE) --no-print-directory OUTPUT=build/static SYSTEMD= LDFLAGS='-static $(LDFLAGS)' all
+	$(Q)$(MAKE) --no-print-directory OUTPUT=build/static SYSTEMD= LDFLAGS='-static $(LDFLAGS)' \
+		LIBS='$(filter-out $(SYSTEMD_LIBS),$(LIBS)) $(ZSTD)' all
 
 # The same commit gives the same file.
 dist:
