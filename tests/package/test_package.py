@@ -278,6 +278,7 @@ def test_deb_installs_upgrades_and_purges(deb, tmp_path):
 
 SERVICE = """
 set -ex
+rm -f /usr/sbin/policy-rc.d # with it this machine may keep its own packages from starting anything
 dpkg -i "$1/old.deb"
 systemctl is-active nsmon
 systemctl is-enabled nsmon
@@ -349,6 +350,7 @@ def test_rpm_is_built_of_the_archive(spec, archive, tmp_path):
     run("rpmbuild", "-bb", "--nodeps", *defines(_topdir=tmp_path, _sourcedir=archive.parent), spec)
     package, = tmp_path.rglob("*.rpm")
     listed = set(run("rpm", "-qpl", package, env=dict(os.environ, HOME=str(tmp_path))).splitlines())
-    assert {"/usr/sbin/nsmon", "/usr/share/man/man8/nsmon.8.gz", "/usr/lib/systemd/system/nsmon.service",
-            "/usr/share/nsmon/shippers/rsyslog.conf", "/etc/default/nsmon"} <= listed
+    assert {"/usr/sbin/nsmon", "/usr/lib/systemd/system/nsmon.service", "/usr/share/nsmon/shippers/rsyslog.conf",
+            "/etc/default/nsmon"} <= listed
+    assert any(name.startswith("/usr/share/man/man8/nsmon.8") for name in listed)
     assert run("rpm", "-qp", "--qf", "%{VERSION}", package) == VERSION
