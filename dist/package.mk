@@ -19,12 +19,13 @@ install-data:
 	install -D -m 0644 dist/completions/_nsmon $(DESTDIR)$(ZSHDIR)/_nsmon
 	install -D -m 0644 dist/completions/nsmon.fish $(DESTDIR)$(FISHDIR)/nsmon.fish
 	install -D -m 0644 -t $(DESTDIR)$(DATADIR)/shippers dist/shippers/*
+	install -D -m 0644 -t $(DESTDIR)$(DATADIR)/kubernetes dist/kubernetes/*
 
 uninstall: uninstall-data
 uninstall-data:
 	rm -f $(DESTDIR)$(BASHDIR)/nsmon $(DESTDIR)$(ZSHDIR)/_nsmon $(DESTDIR)$(FISHDIR)/nsmon.fish \
-		$(patsubst dist/%,$(DESTDIR)$(DATADIR)/%,$(wildcard dist/shippers/*))
-	-rmdir $(DESTDIR)$(DATADIR)/shippers
+		$(patsubst dist/%,$(DESTDIR)$(DATADIR)/%,$(wildcard dist/shippers/* dist/kubernetes/*))
+	-rmdir $(DESTDIR)$(DATADIR)/shippers $(DESTDIR)$(DATADIR)/kubernetes
 
 # Without libsystemd, of which there is no static one.
 static:
