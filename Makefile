@@ -225,4 +225,4 @@ uninstall:
 clean:
 	rm -rf $(filter-out / . ..,$(OUTPUT))/*.o $(OUTPUT)/*.d $(OUTPUT)/*.h $(OUTPUT)/unit \
 		$(OUTPUT)/san $(OUTPUT)/fuzz $(OUTPUT)/tools $(OUTPUT)/flags $(OUTPUT)/golden $(OUTPUT)/golden.d $(WORKLOADS:%=$(OUTPUT)/%) \
-		$(WORKLOADS:%=$(OUTPUT)/%32) $(OUTPUT)/nsmon.8 $(OUTPUT)/arm64 $(OUTPUT)/static $(OUTPUT)/deb $(OUTPUT)/clang-* $(NSMON)
+		$(WORKLOADS:%=$(OUTPUT)/%32) $(OUTPUT)/nsmon.8 $(OUTPUT)/arm64 $(OUTPUT)/static $(OUTPUT)/clang-* $(NSMON)

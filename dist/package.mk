@@ -7,7 +7,7 @@
 #   make deb      build/nsmon_VERSION_ARCH.deb
 #   make spec     build/nsmon.spec, for rpmbuild with the archive of `make dist`
 
-.PHONY: install-data uninstall-data static dist deb spec
+.PHONY: install-data uninstall-data clean-packages static dist deb spec
 BASHDIR = $(PREFIX)/share/bash-completion/completions
 ZSHDIR = $(PREFIX)/share/zsh/site-functions
 FISHDIR = $(PREFIX)/share/fish/vendor_completions.d
@@ -55,3 +55,7 @@ spec: build/nsmon.spec
 build/nsmon.spec: dist/nsmon.spec.in src/version.h
 	@mkdir -p build
 	$(call say,SPEC,$@)sed 's/@VERSION@/$(VERSION)/' $< > $@
+
+clean: clean-packages
+clean-packages:
+	rm -rf build/deb build/nsmon.spec build/nsmon-*.tar.xz build/nsmon_* build/nsmon-dbgsym_*

@@ -16,7 +16,6 @@ import signal
 import socket
 import subprocess
 import threading
-import tomllib
 
 import pytest
 
@@ -361,14 +360,17 @@ def all_strings(value):
     return [s for v in value for s in all_strings(v)] if isinstance(value, list) else [str(value)]
 
 
+def configuration(name):
+    text = (SHIPPERS / name).read_text(encoding="utf-8")
+    if name.endswith("toml"):
+        return pytest.importorskip("tomllib").loads(text)
+    return pytest.importorskip("yaml").safe_load(text)
+
+
 @pytest.mark.parametrize("name", ["fluent-bit.yaml", "vector.toml", "otel-collector.yaml"])
 def test_the_others_can_be_read(name):
     """They are what their names say, read the service's file from its beginning, and take the longest line."""
-    text = (SHIPPERS / name).read_text(encoding="utf-8")
-    if name.endswith("toml"):
-        config = tomllib.loads(text)
-    else:
-        config = pytest.importorskip("yaml").safe_load(text)
+    config = configuration(name)
     strings = all_strings(config)
     assert "/var/log/nsmon/nsmon.json" in strings
     assert any(s.startswith("collector.example") for s in strings)
@@ -391,9 +393,7 @@ def test_the_others_can_be_read(name):
 ])
 def test_the_parts_of_the_others_fit(name, references):
     """Each part that another one names is there."""
-    text = (SHIPPERS / name).read_text(encoding="utf-8")
-    config = tomllib.loads(text) if name.endswith("toml") else pytest.importorskip("yaml").safe_load(text)
-    found = references(config)
+    found = references(configuration(name))
     assert len(found) >= 2
     for reference, parts in found:
         assert reference in parts
