@@ -49,16 +49,20 @@ CFLAGS ?= $(if $(DEBUG),-O0,-O2) -g
 WERROR = -Werror
 WARNINGS := -Wall -Wextra -Wstrict-prototypes -Wmissing-prototypes -Wshadow $(WERROR)
 SANITIZE := $(if $(SAN),-fsanitize=address$(comma)undefined -fno-sanitize-recover=all -fno-omit-frame-pointer)
-CPPFLAGS += -D_GNU_SOURCE -Isrc -I$(B)
+# SYSTEMD=: without libsystemd, where it is there; nsmon then tells a service manager nothing.
+SYSTEMD := $(if $(CROSS),,$(shell $(PKG_CONFIG) --exists libsystemd 2>/dev/null && echo libsystemd))
+SYSTEMD_CFLAGS := $(if $(SYSTEMD),-DHAVE_SYSTEMD $(shell $(PKG_CONFIG) --cflags $(SYSTEMD)))
+SYSTEMD_LIBS := $(if $(SYSTEMD),$(shell $(PKG_CONFIG) --libs $(SYSTEMD)))
+CPPFLAGS += -D_GNU_SOURCE -Isrc -I$(B) $(SYSTEMD_CFLAGS)
 ALL_CFLAGS = -std=gnu11 $(WARNINGS) $(CFLAGS) $(SANITIZE)
 # A static libelf may need zstd (elfutils from 0.189 on, as it was built).
 ZSTD = $(if $(findstring /,$(shell $(CC) -print-file-name=libzstd.a)),-lzstd)
-LIBS = -lbpf -lelf -lz $(if $(CROSS),$(ZSTD)) -lcap-ng -ljson-c
+LIBS = -lbpf -lelf -lz $(if $(CROSS),$(ZSTD)) -lcap-ng -ljson-c $(SYSTEMD_LIBS)
 BPF_CFLAGS := -g -O2 -target bpf -mcpu=v3 -D__TARGET_ARCH_$(BPF_ARCH) -Ivmlinux -Isrc \
 	-Wall -Wextra -Wno-unused-parameter $(WERROR)
 
 # Everything but what needs a kernel and root is unit-tested.
-PURE := event rows state line log names options output persistent procfs stream text json kernel command hierarchy cgroup \
+PURE := event rows state line log names options output persistent procfs stream text json ecs metrics journal kernel command hierarchy cgroup \
 	container runtime runstate
 KERNEL_SIDE := preflight probe snapshot picture list tree containers check nsmon
 OBJECTS := $(patsubst %,$(B)/%.o,$(PURE) $(KERNEL_SIDE) schema)
@@ -88,7 +92,7 @@ $(NSMON): $(OBJECTS)
 	$(call say,LINK,$@)$(CC) $(ALL_CFLAGS) $(CROSS_LDFLAGS) $(LDFLAGS) -o $@ $(OBJECTS) $(LIBS)
 
 # Other flags than last time (DEBUG=1, CC=clang, ...) build everything again.
-FLAGS := $(CC) $(ALL_CFLAGS) $(CPPFLAGS) $(CROSS_LDFLAGS) $(LDFLAGS) $(CLANG) $(BPF_CFLAGS)
+FLAGS := $(CC) $(ALL_CFLAGS) $(CPPFLAGS) $(CROSS_LDFLAGS) $(LDFLAGS) $(LIBS) $(CLANG) $(BPF_CFLAGS)
 $(B)/flags: FORCE | $(B)/tools
 	@printf '%s\n' '$(FLAGS)' | cmp -s - $@ || printf '%s\n' '$(FLAGS)' > $@
 .PHONY: FORCE
@@ -97,8 +101,9 @@ FORCE:
 $(B)/%.o: src/%.c Makefile $(B)/flags | $(B)/tools
 	$(call say,CC,$@)$(CC) $(CPPFLAGS) $(ALL_CFLAGS) -MMD -MP -c -o $@ $<
 
-$(B)/schema.o: src/schema.S dist/nsmon.schema.json Makefile | $(B)/tools
-	$(call say,AS,$@)$(CC) -DSCHEMA_FILE='"dist/nsmon.schema.json"' -c -o $@ $<
+$(B)/schema.o: src/schema.S dist/nsmon.schema.json dist/nsmon.ecs.schema.json Makefile | $(B)/tools
+	$(call say,AS,$@)$(CC) -DSCHEMA_FILE='"dist/nsmon.schema.json"' \
+		-DECS_SCHEMA_FILE='"dist/nsmon.ecs.schema.json"' -c -o $@ $<
 
 $(B)/probe.o: $(B)/nsmon.skel.h
 
@@ -216,10 +221,11 @@ install: $(NSMON) $(MAN)
 	install -D -m 0755 $(NSMON) $(DESTDIR)$(SBINDIR)/nsmon
 	install -D -m 0644 $(MAN) $(DESTDIR)$(MANDIR)/man8/nsmon.8
 	install -D -m 0644 dist/nsmon.schema.json $(DESTDIR)$(DATADIR)/nsmon.schema.json
+	install -D -m 0644 dist/nsmon.ecs.schema.json $(DESTDIR)$(DATADIR)/nsmon.ecs.schema.json
 
 uninstall:
 	rm -f $(DESTDIR)$(SBINDIR)/nsmon $(DESTDIR)$(MANDIR)/man8/nsmon.8 \
-		$(DESTDIR)$(DATADIR)/nsmon.schema.json
+		$(DESTDIR)$(DATADIR)/nsmon.schema.json $(DESTDIR)$(DATADIR)/nsmon.ecs.schema.json
 	-rmdir $(DESTDIR)$(DATADIR)
 
 clean:

@@ -24,7 +24,10 @@ _nsmon() {
 	done
 
 	case $prev in
-	-o | --output) _nsmon_words text json ;;
+	-o | --output)
+		_nsmon_words text json
+		[[ $command ]] || _nsmon_words ecs
+		;;
 	-e | --events) _nsmon_list fork exec exit ns cgroup ;;
 	-n | --types) _nsmon_list mnt uts ipc net pid pid_for_children user cgroup time time_for_children ;;
 	-r | --reasons) _nsmon_list clone unshare setns exec fork kernel ;;
@@ -34,14 +37,14 @@ _nsmon() {
 	--user) COMPREPLY=($(compgen -u -- "$cur")) ;;
 	--buffer) _nsmon_words 1M 2M 4M 8M 16M 32M 64M ;;
 	--backend) _nsmon_words auto fentry kprobe tracepoint ;;
-	-w | --write | --btf) _nsmon_files ;;
+	-w | --write | --metrics | --btf) _nsmon_files ;;
 	*)
 		case $command in
 		list) _nsmon_words -o --output= -n --types= --tree --containers --btf= -q --quiet -v --verbose ;;
 		check) _nsmon_words -o --output= --backend= --btf= -q --quiet -v --verbose ;;
 		*)
 			_nsmon_words list check -o --output= -e --events= -n --types= -r --reasons= -p --pid= --cgroup= \
-				--container= -T --threads -s --snapshot --no-snapshot -t --timestamps --failed -w --write= --user= \
+				--container= -T --threads -s --snapshot --no-snapshot -t --timestamps --failed -w --write= --journal --metrics= --user= \
 				--tree --containers --schema --buffer= --backend= --btf= -q --quiet -v --verbose '-?' --help \
 				--usage -V --version
 			;;

@@ -31,6 +31,7 @@ complete -c nsmon -n '__nsmon_mode trace' -a list -d 'Every namespace with its p
 complete -c nsmon -n '__nsmon_mode trace' -a check -d 'What this kernel offers'
 
 complete -c nsmon -n '__nsmon_mode trace list check' -s o -l output -x -a 'text json' -d 'Format of the records'
+complete -c nsmon -n '__nsmon_mode trace' -s o -l output -x -a ecs -d 'Format of the records'
 complete -c nsmon -n '__nsmon_mode trace list check' -l btf -r -F -d 'Kernel BTF'
 complete -c nsmon -n '__nsmon_mode trace list check' -s q -l quiet -d 'Fewer diagnostics'
 complete -c nsmon -n '__nsmon_mode trace list check' -s v -l verbose -d 'More diagnostics'
@@ -55,6 +56,8 @@ complete -c nsmon -n '__nsmon_mode trace' -l no-snapshot -d 'Begin with the live
 complete -c nsmon -n '__nsmon_mode trace' -s t -l timestamps -d 'The time in front of each line of text'
 complete -c nsmon -n '__nsmon_mode trace' -l failed -d 'Also failed attempts, with their errno'
 complete -c nsmon -n '__nsmon_mode trace' -s w -l write -r -F -d 'Append to this file'
+complete -c nsmon -n '__nsmon_mode trace' -l journal -d 'To the systemd journal, as fields'
+complete -c nsmon -n '__nsmon_mode trace' -l metrics -r -F -d 'Write counts for Prometheus to this file'
 complete -c nsmon -n '__nsmon_mode trace' -l user -x -a '(__fish_complete_users)' -d 'Run COMMAND as this user'
 complete -c nsmon -n '__nsmon_mode trace' -l schema -d 'Print the JSON Schema of the records'
 complete -c nsmon -n '__nsmon_mode trace' -l buffer -x -a '1M 2M 4M 8M 16M 32M 64M' -d 'Size of the kernel ring buffer'

@@ -284,6 +284,15 @@ def test_values_are_completed(shell, option, tmp_path):
 
 
 @SHELLS
+@pytest.mark.parametrize("command", COMMANDS)
+def test_formats_of_a_command_are_completed(shell, command, tmp_path):
+    """Without those that it refuses. Its other mistake, again, keeps it from running."""
+    said = {v: nsmon(command, f"--output={v}", "--tree", "--containers").stderr for v in VALUES["output"]}
+    taken = {v for v in said if "--output" not in said[v]}
+    assert complete(shell, f"nsmon {command} -o ", tmp_path) == taken != set()
+
+
+@SHELLS
 def test_other_values_are_completed(shell, tmp_path):
     """By what the argument is called in --help; what a new name means has to be said here."""
     (tmp_path / "a file").write_text("")

@@ -337,6 +337,7 @@ def storm_beside(directory, seconds, seed):
 
 
 @pytest.mark.quick
+@pytest.mark.vital
 def test_short_storm(tmp_path):
     storm_beside(tmp_path, 6, seed=1)
 
