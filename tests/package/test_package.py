@@ -20,6 +20,8 @@ TOP = pathlib.Path(__file__).resolve().parents[2]
 VERSION = re.search(r'NSMON_VERSION "(.*)"', (TOP / "src/version.h").read_text()).group(1)
 KERNEL = os.environ.get("PACKAGE_KERNEL", "6.12")
 UNIT = (TOP / "dist/nsmon.service").exists()
+# The checkout may be another user's than root.
+os.environ.update(GIT_CONFIG_COUNT="1", GIT_CONFIG_KEY_0="safe.directory", GIT_CONFIG_VALUE_0="*")
 JOBS = f"-j{os.cpu_count() or 1}"
 
 
