@@ -34,12 +34,12 @@ static:
 
 # The same commit gives the same file.
 dist:
-	@git rev-parse --git-dir >/dev/null 2>&1 || { echo 'make dist: this is no git checkout, but sources are archived from one' >&2; exit 1; }
+	@[ -e .git ] || { echo 'make dist: this is no git checkout, but sources are archived from one' >&2; exit 1; }
 	@changed=$$(git status --porcelain) && [ -z "$$changed" ] || { printf '%s\n' \
 		'make dist: archived is what is committed, and this is not: commit, stash or remove it' "$$changed" >&2; exit 1; }
 	@mkdir -p build
-	$(call say,DIST,build/$(SOURCE_NAME).tar.xz)git -c tar.umask=0022 archive --format=tar --prefix=$(SOURCE_NAME)/ HEAD | \
-		xz -9 -T1 > build/$(SOURCE_NAME).tar.xz.new && mv build/$(SOURCE_NAME).tar.xz.new build/$(SOURCE_NAME).tar.xz
+	$(call say,DIST,build/$(SOURCE_NAME).tar.xz)git -c tar.umask=0022 archive --prefix=$(SOURCE_NAME)/ \
+		-o build/$(SOURCE_NAME).tar HEAD && xz -9 -T1 -f build/$(SOURCE_NAME).tar
 
 # From a copy of the sources as they are here, which gets a changelog: its version is that of src/version.h.
 deb:
@@ -58,4 +58,4 @@ build/nsmon.spec: dist/nsmon.spec.in src/version.h
 
 clean: clean-packages
 clean-packages:
-	rm -rf build/deb build/nsmon.spec build/nsmon-*.tar.xz build/nsmon_* build/nsmon-dbgsym_*
+	rm -rf build/deb build/nsmon.spec build/nsmon-*.tar* build/nsmon_* build/nsmon-dbgsym_*
