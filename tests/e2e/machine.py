@@ -33,6 +33,12 @@ def preempts():
     return "PREEMPT" in (_recorded("version")[0] if RECORDED else os.uname().version)
 
 
+def overcounts():
+    """May nsmon count more as lost than there was? Of programs that a kernel skipped it knows how often each was, not
+    whether for the same event; raw tracepoints are skipped from 7.0 on."""
+    return preempts() and release() >= (7, 0)
+
+
 def hierarchy_root():
     """Where the cgroup hierarchy is mounted that container managers use: cgroup v2 where /sys/fs/cgroup is that, else
     the first controller of cgroup v1."""

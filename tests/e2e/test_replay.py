@@ -18,6 +18,7 @@ import time
 
 import pytest
 
+import machine
 import nsmonlib as lib
 import replay
 from test_exec_exit import decodings
@@ -411,9 +412,11 @@ def check_book(reader, book, masters, exact=False):
     counted = {k: reader.counts[k] + reader.lost[k] for k in KINDS}
     for kind in ("fork", "exec"):
         extra = book["burst"][kind] + masters
-        assert least[kind] + extra <= counted[kind] <= most[kind] + extra, f"{kind}: {counted} and {book}"
+        assert least[kind] + extra <= counted[kind], f"{kind}: {counted} and {book}"
+        assert counted[kind] <= most[kind] + extra or machine.overcounts(), f"{kind}: {counted} and {book}"
     if exact:
-        assert counted["ns"] == book["burst"]["ns"], f"{counted} and {book}"
+        assert counted["ns"] >= book["burst"]["ns"], f"{counted} and {book}"
+        assert counted["ns"] == book["burst"]["ns"] or machine.overcounts(), f"{counted} and {book}"
     return counted
 
 
@@ -623,7 +626,8 @@ def test_witness_is_what_it_should_be(frozen):
         assert own["time"] != own["time_for_children"]
     assert len(replay.task_ids(pids["thread-elsewhere"])) == 2
     assert replay.read_stat(f"/proc/{pids['dead-leader']}")[0] == "Z"
-    assert "pid_for_children" not in replay.read_ns(f"/proc/{pids['pid-unborn']}")
+    if RELEASE < (7, 0):  # 7.3 shows it
+        assert "pid_for_children" not in replay.read_ns(f"/proc/{pids['pid-unborn']}")
     assert os.readlink(f"/proc/{pids['deleted']}/exe").endswith(" (deleted)")
 
 
