@@ -414,6 +414,8 @@ int stream_record(struct stream *stream, const void *data, size_t size)
 		stream->cgroups_changed = true;
 		return move_task(stream, &event);
 	}
+	if (event.kind == NSMON_FORK && event.fork.into)
+		cgroups_entered(stream->cgroups, event.task->cgroup_id, stream_now_ns(stream));
 	if (!is_wanted(stream, &event))
 		return 0;
 	begin_telling(stream);

@@ -69,13 +69,12 @@ def pytest_collection_modifyitems(items):
 
 
 class Recording:
-    """One of runs.RUNS, with the book of its workload; made in a directory, or recorded elsewhere."""
+    """A runs.Run, with the book of its workload: made in a directory, or with a name of runs.RUNS recorded elsewhere."""
 
-    def __init__(self, name, directory, cgroups):
-        run = runs.RUNS[name]
+    def __init__(self, run, directory, cgroups, name=None):
         self.workload, self.form, self.threads, self.failed = run.workload, run.form, run.threads, run.failed
         self.cgroup, self.into = cgroups.new, cgroups.into
-        if machine.RECORDED:
+        if name and machine.RECORDED:
             status, out, err, book = runs.recorded(name)
             assert status == 0, f"exit status {status} of {name}: {err.decode(errors='replace')[-2000:]}"
             self.run = lib.Trace(status, out, err, run.form)
@@ -84,17 +83,17 @@ class Recording:
             command = runs.workload_argv(run, runs.program(run.workload), directory, cgroups)
             self.run = lib.trace(command, *run.options, form=run.form, cwd=directory)
         self.book = lib.read_book(book)
-        assert self.book, f"there is no book of {name}"
+        assert self.book, f"there is no book of {name or run}"
         self.run.records = lib.without_repairs(self.run.records)
-        if machine.RECORDED:
+        if name and machine.RECORDED:
             self.run.records = runs.of_workload(self.run.records, lib.first_pid(self.book))
 
 
 class Work(Recording):
     """A run of the driver's cases."""
 
-    def __init__(self, *arguments):
-        super().__init__(*arguments)
+    def __init__(self, *arguments, **kwargs):
+        super().__init__(*arguments, **kwargs)
         self.expected = lib.Expected(self.book, threads=self.threads, failed=self.failed)
 
     def of(self, case, *kinds):
@@ -192,7 +191,7 @@ def recording(tmp_path_factory, cgroups):
         if workload.endswith("32"):
             lib.need_32_bit(runs.program(workload))
         if name not in made:
-            made[name] = cls(name, tmp_path_factory.mktemp(name), cgroups)
+            made[name] = cls(runs.RUNS[name], tmp_path_factory.mktemp(name), cgroups, name)
         return made[name]
 
     return get

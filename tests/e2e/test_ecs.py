@@ -14,6 +14,7 @@ import pytest
 
 import conftest
 import nsmonlib as lib
+import runs
 
 sys.path.insert(0, str(lib.REPO / "tests" / "golden"))
 import ecs  # noqa: E402
@@ -56,8 +57,8 @@ def parser():
 
 @pytest.fixture(scope="module")
 def work_ecs(parser, tmp_path_factory, cgroups):
-    directory = tmp_path_factory.mktemp("work") / "ecs"
-    return conftest.Work(directory, cgroups, "--failed", form="ecs", failed=True)
+    run = runs.Run("driver", ("cases",), ("--failed",), form="ecs")
+    return conftest.Work(run, tmp_path_factory.mktemp("ecs"), cgroups)
 
 
 def test_the_schema_is_the_one_in_the_repository():
@@ -73,7 +74,7 @@ def test_cases(work_ecs, case):
 @pytest.mark.quick
 def test_threads(parser, tmp_path, cgroups):
     """With -T: the names of threads are not those of processes."""
-    work = conftest.Work(tmp_path / "work", cgroups, "-T", form="ecs", threads=True)
+    work = conftest.Work(runs.Run("driver", ("cases",), ("-T",), form="ecs"), tmp_path, cgroups)
     for case in work.expected.cases:
         if case not in work.expected.cannot:
             work.check(case)

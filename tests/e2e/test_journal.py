@@ -11,8 +11,8 @@ import time
 
 import pytest
 
-import conftest
 import nsmonlib as lib
+import runs
 import test_loss
 
 pytestmark = [pytest.mark.once, pytest.mark.anywhere]
@@ -180,22 +180,16 @@ def test_types(journal, tmp_path):
 
 def test_all_records(journal, tmp_path, cgroups):
     """Entries with the members of the JSON records, of all that the driver does; and a picture where one is asked for."""
-    class Work(conftest.Work):
-        def __init__(self, directory):
-            directory.mkdir()
-            self.form, self.driver, self.directory = "json", lib.DRIVER, directory
-            argv = self._argv(directory / "book", cgroups)
-            run = lib.run(nsmon(journal, "-s", "-T", "--failed", command=argv), timeout=120, cwd=directory)
-            assert run.returncode == 0, run
-            self.run = lib.Trace(0, b"", run.stderr, "text")
-            self.run.records = records_of(journal.finished())
-            self.expected = lib.Expected(lib.read_book(directory / "book"), threads=True, failed=True)
-
-    work = Work(tmp_path / "work")
-    assert work.expected.cases
-    for case in work.expected.cases:
-        if case not in work.expected.cannot:
-            work.check(case)
+    workload = runs.Run("driver", ("cases",), ("-T", "--failed"))
+    argv = runs.workload_argv(workload, lib.DRIVER, tmp_path, cgroups)
+    run = lib.run(nsmon(journal, "-s", *workload.options, command=argv), timeout=120, cwd=tmp_path)
+    assert run.returncode == 0, run
+    records = records_of(journal.finished())
+    expected = lib.Expected(lib.read_book(tmp_path / "book"), threads=True, failed=True)
+    assert expected.cases
+    for case in expected.cases:
+        if case not in expected.cannot:
+            lib.check_case(expected, records, case)
 
 
 @pytest.mark.quick
