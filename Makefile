@@ -69,18 +69,20 @@ OBJECTS := $(patsubst %,$(B)/%.o,$(PURE) $(KERNEL_SIDE) schema)
 PURE_OBJECTS := $(patsubst %,$(B)/%.o,$(PURE) schema)
 UNIT_TESTS := $(patsubst tests/unit/%.c,$(B)/unit/%,$(wildcard tests/unit/test_*.c))
 MAN := $(OUTPUT)/nsmon.8
+VERSION := $(shell sed -n 's/^\#define NSMON_VERSION "\(.*\)"/\1/p' src/version.h)
 
 .DELETE_ON_ERROR:
 .SUFFIXES:
-.PHONY: all help run test test-quick test-unit test-golden test-e2e test-vm lint \
+.PHONY: all help run test test-quick test-unit test-golden test-e2e test-vm test-package lint \
 	check-vmlinux deps deps-test install uninstall clean man
 
 all: $(NSMON) $(if $(CROSS),drivers)
 
 help:
 	@sed -n 's/^#   //p' Makefile
-	@echo 'targets:   all run test test-quick test-unit test-golden test-e2e test-vm lint'
+	@echo 'targets:   all run test test-quick test-unit test-golden test-e2e test-vm test-package lint'
 	@echo '           check-vmlinux deps deps-test install uninstall clean man'
+	@echo '           static dist deb spec'
 	@echo 'variables: V=1 DEBUG=1 SAN=1 ARCH=arm64 OUTPUT=build PREFIX=/usr/local DESTDIR= CC= CLANG='
 	@echo '           KERNEL=name IMAGE=file BACKEND=name (test, test-vm) NSMON_ARGS= (run)'
 
@@ -163,6 +165,9 @@ test-e2e:
 test-vm:
 	$(Q)MAKE='$(MAKE)' PYTHON='$(PYTHON)' $(VM_ENV) $(PYTHON) tests/run vm
 
+test-package:
+	$(Q)MAKE='$(MAKE)' PYTHON='$(PYTHON)' $(PYTHON) tests/run package
+
 lint:
 	$(Q)MAKE='$(MAKE)' PYTHON='$(PYTHON)' $(PYTHON) tests/run lint
 
@@ -203,12 +208,14 @@ $(WORKLOADS:%=$(OUTPUT)/%32): $(OUTPUT)/%32: tests/e2e/%.c Makefile | $(B)/tools
 check-vmlinux: $(B)/nsmon.bpf.o
 	$(Q)$(PYTHON) vmlinux/check $(if $(BTF),--btf $(BTF)) $(B)/nsmon.bpf.o
 
-# ---- installation
+# ---- installation, and what else is installed or handed on
+
+include dist/package.mk
 
 man: $(MAN)
 
 $(MAN): dist/nsmon.8.scd src/version.h | $(B)/tools
-	$(call say,MAN,$@)scdoc < $< > $@
+	$(call say,MAN,$@)sed '1s/@VERSION@/$(VERSION)/' $< | scdoc > $@
 
 install: $(NSMON) $(MAN)
 	install -D -m 0755 $(NSMON) $(DESTDIR)$(SBINDIR)/nsmon
@@ -224,4 +231,4 @@ uninstall:
 clean:
 	rm -rf $(filter-out / . ..,$(OUTPUT))/*.o $(OUTPUT)/*.d $(OUTPUT)/*.h $(OUTPUT)/unit \
 		$(OUTPUT)/san $(OUTPUT)/fuzz $(OUTPUT)/tools $(OUTPUT)/flags $(OUTPUT)/golden $(OUTPUT)/golden.d $(WORKLOADS:%=$(OUTPUT)/%) \
-		$(WORKLOADS:%=$(OUTPUT)/%32) $(OUTPUT)/nsmon.8 $(OUTPUT)/arm64 $(OUTPUT)/clang-* $(NSMON)
+		$(WORKLOADS:%=$(OUTPUT)/%32) $(OUTPUT)/nsmon.8 $(OUTPUT)/arm64 $(OUTPUT)/static $(OUTPUT)/clang-* $(NSMON)
