@@ -114,7 +114,7 @@ static __always_inline bool is_first_of_move(__u32 copy, struct cgroup *to,
  * Copies, for kernels that may skip a program: a cgroup that is told to be made twice
  * is told once. What is missed of the others does no harm.
  */
-#define CGROUP_EVENTS(suffix, copy)                                                                      \
+#define CGROUP_EVENTS(suffix, copy)                                                                \
 	SEC("?raw_tp/cgroup_mkdir")                                                                \
 	int on_cgroup_made##suffix(unsigned long long *ctx)                                        \
 	{                                                                                          \
