@@ -445,7 +445,8 @@ def test_loss(tmp_path, threads, tasks):
             tracer.finish()
             print(f"{reader.losses} losses: {dict(reader.lost)}, recovered {dict(reader.recovered)}")
             counted = check_book(reader, book, masters=0, exact=tasks == 0)
-            assert counted["exit"] == counted["fork"] + 1, counted  # that of the first process as well
+            # That of the first process as well.
+            assert counted["exit"] == counted["fork"] + 1 or machine.overcounts(), counted
             assert storm.pid not in reader.table.rows
             assert not reader.table.rows.keys() - {os.getpid(), tracer.pid}, reader.table.rows
 
