@@ -64,25 +64,27 @@ BPF_CFLAGS := -g -O2 -target bpf -mcpu=v3 -D__TARGET_ARCH_$(BPF_ARCH) -Ivmlinux 
 	-Wall -Wextra -Wno-unused-parameter $(WERROR)
 
 # Everything but what needs a kernel and root is unit-tested.
-PURE := event rows state line log names options output persistent procfs stream text json kernel command hierarchy cgroup \
+PURE := event rows state line log names options output persistent procfs stream text json ecs metrics journal kernel command hierarchy cgroup \
 	container runtime runstate beneath privileges service
 KERNEL_SIDE := preflight probe snapshot picture list tree containers check nsmon
 OBJECTS := $(patsubst %,$(B)/%.o,$(PURE) $(KERNEL_SIDE) schema)
 PURE_OBJECTS := $(patsubst %,$(B)/%.o,$(PURE) schema)
 UNIT_TESTS := $(patsubst tests/unit/%.c,$(B)/unit/%,$(wildcard tests/unit/test_*.c))
 MAN := $(OUTPUT)/nsmon.8
+VERSION := $(shell sed -n 's/^\#define NSMON_VERSION "\(.*\)"/\1/p' src/version.h)
 
 .DELETE_ON_ERROR:
 .SUFFIXES:
-.PHONY: all help run test test-quick test-unit test-golden test-e2e test-service test-vm lint \
+.PHONY: all help run test test-quick test-unit test-golden test-e2e test-service test-vm test-package lint \
 	check-vmlinux deps deps-test install uninstall clean man
 
 all: $(NSMON) $(if $(CROSS),drivers)
 
 help:
 	@sed -n 's/^#   //p' Makefile
-	@echo 'targets:   all run test test-quick test-unit test-golden test-e2e test-service test-vm lint'
+	@echo 'targets:   all run test test-quick test-unit test-golden test-e2e test-service test-vm test-package lint'
 	@echo '           check-vmlinux deps deps-test install uninstall clean man'
+	@echo '           static dist deb spec'
 	@echo 'variables: V=1 DEBUG=1 SAN=1 ARCH=arm64 OUTPUT=build PREFIX=/usr/local DESTDIR= CC= CLANG='
 	@echo '           KERNEL=name IMAGE=file BACKEND=name (test, test-vm) NSMON_ARGS= (run)'
 
@@ -101,8 +103,9 @@ FORCE:
 $(B)/%.o: src/%.c Makefile $(B)/flags | $(B)/tools
 	$(call say,CC,$@)$(CC) $(CPPFLAGS) $(ALL_CFLAGS) -MMD -MP -c -o $@ $<
 
-$(B)/schema.o: src/schema.S dist/nsmon.schema.json Makefile | $(B)/tools
-	$(call say,AS,$@)$(CC) -DSCHEMA_FILE='"dist/nsmon.schema.json"' -c -o $@ $<
+$(B)/schema.o: src/schema.S dist/nsmon.schema.json dist/nsmon.ecs.schema.json Makefile | $(B)/tools
+	$(call say,AS,$@)$(CC) -DSCHEMA_FILE='"dist/nsmon.schema.json"' \
+		-DECS_SCHEMA_FILE='"dist/nsmon.ecs.schema.json"' -c -o $@ $<
 
 $(B)/probe.o: $(B)/nsmon.skel.h
 
@@ -133,8 +136,6 @@ run: deps
 
 deps:
 	$(Q)CC='$(if $(CROSS),cc,$(CC))' CLANG='$(CLANG)' sh dist/deps install build
-	$(Q)CC='$(if $(CROSS),cc,$(CC))' PKG_CONFIG='$(PKG_CONFIG)' sh dist/deps install optional || \
-		echo 'nsmon: it will be built without libsystemd, and tell a service manager nothing' >&2
 	$(if $(CROSS),$(Q)CC='$(CC)' CLANG='$(CLANG)' sh dist/deps install $(CROSS))
 
 # A machine that cannot cross-build still runs the other tests.
@@ -168,6 +169,9 @@ test-service:
 
 test-vm:
 	$(Q)MAKE='$(MAKE)' PYTHON='$(PYTHON)' $(VM_ENV) $(PYTHON) tests/run vm
+
+test-package:
+	$(Q)MAKE='$(MAKE)' PYTHON='$(PYTHON)' $(PYTHON) tests/run package
 
 lint:
 	$(Q)MAKE='$(MAKE)' PYTHON='$(PYTHON)' $(PYTHON) tests/run lint
@@ -209,17 +213,20 @@ $(WORKLOADS:%=$(OUTPUT)/%32): $(OUTPUT)/%32: tests/e2e/%.c Makefile | $(B)/tools
 check-vmlinux: $(B)/nsmon.bpf.o
 	$(Q)$(PYTHON) vmlinux/check $(if $(BTF),--btf $(BTF)) $(B)/nsmon.bpf.o
 
-# ---- installation
+# ---- installation, and what else is installed or handed on
+
+include dist/package.mk
 
 man: $(MAN)
 
 $(MAN): dist/nsmon.8.scd src/version.h | $(B)/tools
-	$(call say,MAN,$@)scdoc < $< > $@
+	$(call say,MAN,$@)sed '1s/@VERSION@/$(VERSION)/' $< | scdoc > $@
 
 install: $(NSMON) $(MAN)
 	install -D -m 0755 $(NSMON) $(DESTDIR)$(SBINDIR)/nsmon
 	install -D -m 0644 $(MAN) $(DESTDIR)$(MANDIR)/man8/nsmon.8
 	install -D -m 0644 dist/nsmon.schema.json $(DESTDIR)$(DATADIR)/nsmon.schema.json
+	install -D -m 0644 dist/nsmon.ecs.schema.json $(DESTDIR)$(DATADIR)/nsmon.ecs.schema.json
 	install -d $(DESTDIR)$(UNITDIR)
 	sed 's|/usr/sbin/|$(SBINDIR)/|; s|/etc/default/|$(SYSCONFDIR)/default/|' dist/nsmon.service \
 		> $(DESTDIR)$(UNITDIR)/nsmon.service
@@ -232,8 +239,8 @@ install_config = [ -e $(DESTDIR)$(SYSCONFDIR)/$(2) ] || install -D -m 0644 $(1) 
 uninstall_config = ! cmp -s $(1) $(DESTDIR)$(SYSCONFDIR)/$(2) || rm -f $(DESTDIR)$(SYSCONFDIR)/$(2)
 
 uninstall:
-	rm -f $(DESTDIR)$(SBINDIR)/nsmon $(DESTDIR)$(MANDIR)/man8/nsmon.8 \
-		$(DESTDIR)$(DATADIR)/nsmon.schema.json $(DESTDIR)$(UNITDIR)/nsmon.service
+	rm -f $(DESTDIR)$(SBINDIR)/nsmon $(DESTDIR)$(MANDIR)/man8/nsmon.8 $(DESTDIR)$(UNITDIR)/nsmon.service \
+		$(DESTDIR)$(DATADIR)/nsmon.schema.json $(DESTDIR)$(DATADIR)/nsmon.ecs.schema.json
 	$(call uninstall_config,dist/nsmon.default,default/nsmon)
 	$(call uninstall_config,dist/nsmon.logrotate,logrotate.d/nsmon)
 	-rmdir $(DESTDIR)$(DATADIR)
@@ -241,4 +248,4 @@ uninstall:
 clean:
 	rm -rf $(filter-out / . ..,$(OUTPUT))/*.o $(OUTPUT)/*.d $(OUTPUT)/*.h $(OUTPUT)/unit \
 		$(OUTPUT)/san $(OUTPUT)/fuzz $(OUTPUT)/tools $(OUTPUT)/flags $(OUTPUT)/golden $(OUTPUT)/golden.d $(WORKLOADS:%=$(OUTPUT)/%) \
-		$(WORKLOADS:%=$(OUTPUT)/%32) $(OUTPUT)/nsmon.8 $(OUTPUT)/arm64 $(OUTPUT)/clang-* $(NSMON)
+		$(WORKLOADS:%=$(OUTPUT)/%32) $(OUTPUT)/nsmon.8 $(OUTPUT)/arm64 $(OUTPUT)/static $(OUTPUT)/clang-* $(NSMON)

@@ -284,6 +284,16 @@ static bool is_meant(const struct cgroup_filter *filter, const struct container 
 	       (name && strcmp(name, filter->container) == 0);
 }
 
+size_t cgroups_count_containers(const struct cgroups *cgroups)
+{
+	const struct container *container;
+	size_t count = 0;
+
+	for (container = cgroups->containers; container; container = container->hh.next)
+		count += container->users != 0;
+	return count;
+}
+
 size_t cgroups_meant(const struct cgroups *cgroups, const struct container *meant[2])
 {
 	const struct container *container, *next;

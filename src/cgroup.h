@@ -96,6 +96,9 @@ bool cgroups_take_doubt(struct cgroups *cgroups);
 /* The container of this number; NULL: it is forgotten. */
 const struct container *cgroups_container(const struct cgroups *cgroups, uint64_t number);
 
+/* How many containers have a cgroup now. */
+size_t cgroups_count_containers(const struct cgroups *cgroups);
+
 /* How many containers the filter's prefix means; the first two of them in ids[]. */
 size_t cgroups_meant(const struct cgroups *cgroups, const struct container *meant[2]);
 

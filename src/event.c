@@ -34,6 +34,7 @@ static int decode_fork(struct event *event, const struct nsmon_header *h)
 	event->fork.creator_pid = r->fork.creator_pid;
 	event->fork.creator_tid = r->fork.creator_tid;
 	event->fork.creator_start_ns = r->fork.creator_start_ns;
+	event->fork.into = h->flags & NSMON_FLAG_INTO;
 	event->fork.by_thread = with_change && h->flags & NSMON_FLAG_ROW;
 	return with_change ? decode_change(event, &r->change) : 0;
 }

@@ -43,6 +43,7 @@ struct event {
 			uint32_t creator_pid;
 			uint32_t creator_tid;
 			uint64_t creator_start_ns;
+			bool into; /* another cgroup than its creator's */
 		} fork;
 		struct {
 			uint64_t exec_id;

@@ -26,6 +26,8 @@ struct totals {
 	uint64_t written
 		[NSMON_KINDS]; /* NSMON_PROC: what pictures have shown, recovered records too */
 	uint64_t lost;
+	uint64_t lost_of[NSMON_KINDS]; /* their sum is lost */
+	uint64_t unwritten; /* records that the output did not take, counted as lost or not */
 	bool has_switches;
 	uint64_t switches; /* of nsproxy, seen by the net under the handlers */
 	uint64_t switches_known; /* of these, those that a handler accounted for */
@@ -55,6 +57,7 @@ struct formatter {
 
 extern const struct formatter text_formatter;
 extern const struct formatter json_formatter;
+extern const struct formatter ecs_formatter;
 
 /* Does a lost record count records of this kind? */
 static inline bool is_counted(int kind)

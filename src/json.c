@@ -13,16 +13,6 @@
 #include "format.h"
 #include "version.h"
 
-/* As member_u64(). */
-#define member_string(line, name, value)                                                           \
-	do {                                                                                       \
-		const char *string_ = (value);                                                     \
-		line_text(line, ",\"" name "\":");                                                 \
-		line_json(line, string_, strlen(string_));                                         \
-	} while (0)
-
-#define member_true(line, name) line_text(line, ",\"" name "\":true")
-
 static void begin(struct line *line, const struct stamp *stamp, const char *event)
 {
 	line_text(line, "{\"time\":\"");
@@ -58,7 +48,7 @@ void json_args(struct line *line, const char *args, size_t args_len, bool trunca
 		member_true(line, "args_truncated");
 }
 
-static void optional(struct line *line, const char *name, const char *value)
+void json_optional(struct line *line, const char *name, const char *value)
 {
 	if (!value || !*value)
 		return;
@@ -101,9 +91,9 @@ void json_container_members(struct line *line, const struct container *container
 
 	line_text(line, "\"id\":");
 	line_json(line, container->id, strlen(container->id));
-	optional(line, "runtime", container->runtime);
-	optional(line, "name", details->name);
-	optional(line, "image", details->image);
+	json_optional(line, "runtime", container->runtime);
+	json_optional(line, "name", details->name);
+	json_optional(line, "image", details->image);
 	pod_members(line, container);
 	if (!details->backed)
 		member_true(line, "unverified");
@@ -131,28 +121,31 @@ static void write_cgroup(struct line *line, const struct cgroup *cgroup)
 	}
 }
 
-/* Written once for all records of a cgroup. Without memory it is written again. */
-void json_cgroup(struct line *line, const struct cgroup *cgroup)
+void json_once(struct line *line, const struct cgroup *cgroup, json_cgroup_fn write)
 {
-	struct cgroup_text *text = cgroup ? cgroup->text : NULL;
+	struct cgroup_text *text = cgroup->text;
 	bool raw = line->raw;
 	char *begin = line->at;
 
-	if (!text)
-		return;
 	if (text->bytes) {
 		line_bytes(line, text->bytes, text->len);
 		line->raw |= text->raw;
 		return;
 	}
 	line->raw = false;
-	write_cgroup(line, cgroup);
+	write(line, cgroup);
 	text->len = (size_t)(line->at - begin);
 	text->raw = line->raw;
 	text->bytes = malloc(text->len + 1);
 	if (text->bytes)
 		memcpy(text->bytes, begin, text->len);
 	line->raw |= raw;
+}
+
+void json_cgroup(struct line *line, const struct cgroup *cgroup)
+{
+	if (cgroup && cgroup->text)
+		json_once(line, cgroup, write_cgroup);
 }
 
 static void task_members(struct line *line, const struct event *event, uint32_t ppid)
@@ -172,7 +165,7 @@ static void task_members(struct line *line, const struct event *event, uint32_t 
 	json_cgroup(line, event->cgroup);
 }
 
-static void move_members(struct line *line, const struct event *event)
+void json_move(struct line *line, const struct event *event)
 {
 	const struct cgroup *old = event->old_cgroup;
 
@@ -190,12 +183,12 @@ static void move_members(struct line *line, const struct event *event)
 	}
 }
 
-static void target_members(struct line *line, const struct target *target)
+void json_target(struct line *line, const struct target *target)
 {
 	if (target->owner == TARGET_HOST) {
 		line_text(line, ",\"target\":\"host\"");
 	} else if (target->container) {
-		optional(line, "target", target->container->id);
+		json_optional(line, "target", target->container->id);
 		line_text(line, ",\"target_container\":");
 		json_container(line, target->container);
 	}
@@ -274,7 +267,7 @@ static void json_event(struct line *line, const struct run *run, const struct st
 	else if (event->kind == NSMON_PROC)
 		proc_members(line, event);
 	else if (event->kind == NSMON_CGROUP)
-		move_members(line, event);
+		json_move(line, event);
 	else
 		exit_members(line, event);
 	if (event->recovered)
@@ -299,7 +292,7 @@ static void json_ns(struct line *line, const struct run *run, const struct stamp
 		member_u64(line, "old_ns_id", change->old.id[type]);
 	if (change->now.id[type])
 		member_u64(line, "ns_id", change->now.id[type]);
-	target_members(line, &event->target);
+	json_target(line, &event->target);
 	if (event->recovered)
 		member_true(line, "recovered");
 	end(line);
@@ -369,8 +362,8 @@ void json_types(struct line *line, const char *name, uint32_t types)
 	names_array(line, name, ns_type_names, NSMON_NS_TYPES, types);
 }
 
-/* What restricts or widens the stream: a reader can tell what it does not see. */
-static void filters(struct line *line, const struct options *options)
+/* A reader can tell what it does not see. */
+void json_filters(struct line *line, const struct options *options)
 {
 	line_text(line, ",\"filters\":{");
 	names_array(line, "events", event_names, NSMON_KINDS, options->events);
@@ -407,8 +400,8 @@ static void filters(struct line *line, const struct options *options)
 		if (cut || *arg)
 			member_true(line, "command_truncated");
 	}
-	optional(line, "cgroup", options->cgroup);
-	optional(line, "container", options->container);
+	json_optional(line, "cgroup", options->cgroup);
+	json_optional(line, "container", options->container);
 	if (options->threads)
 		member_true(line, "threads");
 	if (options->failed)
@@ -432,7 +425,7 @@ static void json_start(struct line *line, const struct run *run, const struct st
 	member_string(line, "cgroup_hierarchy", hierarchy_name(&run->kernel->hierarchy));
 	if (run->kernel->boot_id[0])
 		member_string(line, "boot_id", run->kernel->boot_id);
-	filters(line, run->options);
+	json_filters(line, run->options);
 	end(line);
 }
 

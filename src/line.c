@@ -250,21 +250,24 @@ void line_json_name(struct line *line, const char *name, size_t size)
 
 void line_time(struct line *line, uint64_t realtime_ns)
 {
-	static time_t kept = -1;
-	static char text[sizeof("2026-11-23T16:24:00.123456789Z")];
+	static struct {
+		time_t next; /* the second after that of the text; 0: there is none */
+		char text[sizeof("2026-11-23T16:24:00.123456789Z")];
+	} kept[8];
 	time_t second = (time_t)(realtime_ns / 1000000000U);
 	uint32_t ns = (uint32_t)(realtime_ns % 1000000000U);
+	char *text = kept[second % 8].text;
 
-	if (second != kept) {
+	if (second + 1 != kept[second % 8].next) {
 		struct tm tm;
 
 		gmtime_r(&second, &tm);
-		strftime(text, sizeof(text), "%Y-%m-%dT%H:%M:%S.000000000Z", &tm);
-		kept = second;
+		strftime(text, sizeof(kept[0].text), "%Y-%m-%dT%H:%M:%S.000000000Z", &tm);
+		kept[second % 8].next = second + 1;
 	}
 	for (int i = 28; i > 19; i--) {
 		text[i] = (char)('0' + ns % 10);
 		ns /= 10;
 	}
-	line_bytes(line, text, sizeof(text) - 1);
+	line_bytes(line, text, sizeof(kept[0].text) - 1);
 }

@@ -45,8 +45,8 @@ void line_json(struct line *line, const char *bytes, size_t len);
 void line_json_name(struct line *line, const char *name, size_t size);
 
 /*
- * RFC 3339 in UTC with nanoseconds, of nanoseconds since 1970. The text of the
- * second is kept between calls.
+ * RFC 3339 in UTC with nanoseconds, of nanoseconds since 1970. The text of a few
+ * seconds is kept between calls.
  */
 void line_time(struct line *line, uint64_t realtime_ns);
 

@@ -563,7 +563,7 @@ static __always_inline int handle_fork(struct task_struct *child, __u32 copy)
 	struct nsmon_fork_ns *r;
 	struct nsmon_fork *f;
 	bool want_fork, full;
-	__u16 flags;
+	__u16 flags, into;
 	__u32 n;
 
 	if (!pid || !follow_child(task_tgid(creator), pid, process) || !is_in_cgroup(child))
@@ -577,6 +577,7 @@ static __always_inline int handle_fork(struct task_struct *child, __u32 copy)
 
 	if (want_fork)
 		__sync_fetch_and_add(&cpu->seen[NSMON_FORK], 1);
+	into = task_cgroup(child) == task_cgroup(creator) ? 0 : NSMON_FLAG_INTO;
 	/* From outside the view nobody has a row that it could differ from. */
 	full = whole || !task_tgid(creator);
 	if (wants(NSMON_NS) && (row != creator || full || may_differ(child, creator)))
@@ -584,7 +585,7 @@ static __always_inline int handle_fork(struct task_struct *child, __u32 copy)
 	if (!change) {
 		if (!want_fork)
 			return 0;
-		f = reserve(cpu, sizeof(*f), NSMON_FORK, 0, false);
+		f = reserve(cpu, sizeof(*f), NSMON_FORK, into, false);
 		if (!f) {
 			count_lost(cpu, NSMON_FORK, 1);
 			return 0;
@@ -595,7 +596,7 @@ static __always_inline int handle_fork(struct task_struct *child, __u32 copy)
 	}
 	n = count_bits(change->changed);
 	__sync_fetch_and_add(&cpu->seen[NSMON_NS], n);
-	flags = NSMON_FLAG_NS | (want_fork ? 0 : NSMON_FLAG_NO_FORK) |
+	flags = into | NSMON_FLAG_NS | (want_fork ? 0 : NSMON_FLAG_NO_FORK) |
 		(row == creator ? 0 : NSMON_FLAG_ROW);
 	r = reserve(cpu, sizeof(*r), NSMON_FORK, flags, n);
 	if (!r) {

@@ -14,9 +14,11 @@
 #include "check.h"
 #include "command.h"
 #include "format.h"
+#include "journal.h"
 #include "kernel.h"
 #include "list.h"
 #include "log.h"
+#include "metrics.h"
 #include "options.h"
 #include "output.h"
 #include "preflight.h"
@@ -58,6 +60,8 @@ struct nsmon {
 	struct run run;
 	struct command command;
 	struct service service;
+	struct metrics *metrics; /* NULL: none are wanted */
+	uint64_t ring_waiting; /* the most since metrics were written */
 	int epoll_fd;
 };
 
@@ -109,7 +113,7 @@ static void on_child(int signal)
 
 /*
  * Without SA_RESTART: a signal ends a write that waits for a slow reader. SIGHUP
- * without a file to reopen means that the terminal is gone, but to a service.
+ * without a file to reopen means that the terminal is gone.
  */
 static int install_signals(bool reopens)
 {
@@ -156,7 +160,7 @@ static bool standard_descriptors_are_open(const struct options *options)
 			continue;
 		if (open("/dev/null", (fd == STDIN_FILENO ? O_RDONLY : O_WRONLY) | O_CLOEXEC) != fd)
 			return false;
-		if (fd == STDOUT_FILENO && !options->write_path) {
+		if (fd == STDOUT_FILENO && !options->write_path && !options->journal) {
 			log_error("standard output is closed: redirect it, or use --write=FILE");
 			return false;
 		}
@@ -266,12 +270,32 @@ static int sleep_until_woken(struct nsmon *nsmon, int timeout_ms)
 	return 0;
 }
 
+static void write_metrics(struct nsmon *nsmon)
+{
+	const struct metrics_values values = {
+		.backend = nsmon->run.backend,
+		.totals = &nsmon->stream.totals,
+		.output_failing = output_is_failing(nsmon->output),
+		.repairs = nsmon->snapshot.repairs,
+		.ring_size = probe_ring_size(nsmon->probe),
+		.ring_waiting = nsmon->ring_waiting,
+		.tasks = state_tasks(nsmon->stream.state),
+		.containers = cgroups_count_containers(nsmon->cgroups),
+	};
+
+	metrics_write(nsmon->metrics, &values);
+	nsmon->ring_waiting = 0;
+}
+
 /* Reads what waits and writes it. Returns how many records, or a negative errno. */
 static int read_batch(struct nsmon *nsmon)
 {
 	uint64_t lost[NSMON_KINDS];
+	uint64_t waiting = nsmon->metrics ? probe_ring_waiting(nsmon->probe) : 0;
 	int n, err;
 
+	if (waiting > nsmon->ring_waiting)
+		nsmon->ring_waiting = waiting;
 	stream_begin_batch(&nsmon->stream);
 	n = probe_read(nsmon->probe, on_record, &nsmon->stream, READ_MAX);
 	if (n < 0)
@@ -374,6 +398,8 @@ static int run_loop(struct nsmon *nsmon)
 		}
 		if (last)
 			return 0;
+		if (metrics_due_ms(nsmon->metrics) == 0)
+			write_metrics(nsmon);
 		if (n > 0) {
 			quiet_ms = 0;
 			probe_arm(nsmon->probe, NSMON_ARMED_FULL);
@@ -393,6 +419,7 @@ static int run_loop(struct nsmon *nsmon)
 			     output_is_failing(nsmon->output));
 		timeout_ms = sooner(timeout_ms, due_ms);
 		timeout_ms = sooner(timeout_ms, service_due_ms(&nsmon->service));
+		timeout_ms = sooner(timeout_ms, metrics_due_ms(nsmon->metrics));
 		if (n < READ_MAX)
 			timeout_ms = sooner(timeout_ms, look_at_cgroups(nsmon));
 		if (n < READ_MAX && !stop_signal && !reopen_wanted && !nobody_is_left(nsmon))
@@ -469,7 +496,11 @@ static int finish(struct nsmon *nsmon)
 	prove(nsmon, lost);
 	n = stream_kernel_lost(&nsmon->stream, lost);
 	log_totals(&nsmon->stream);
-	return n ? n : stream_stop(&nsmon->stream);
+	if (!n)
+		n = stream_stop(&nsmon->stream);
+	if (nsmon->metrics)
+		write_metrics(nsmon);
+	return n;
 }
 
 static int start_command(struct nsmon *nsmon)
@@ -505,7 +536,7 @@ static void give_up_privileges(struct nsmon *nsmon)
 	err = privileges_try(kept);
 	if (nsmon->kernel.may_close_bpf || !probe_is_usable(nsmon->probe))
 		kept |= PRIVILEGE(privileges_have(CAP_BPF) ? CAP_BPF : CAP_SYS_ADMIN);
-	if (!output_may_reopen(nsmon->output))
+	if (!output_may_reopen(nsmon->output) || !metrics_may_write(nsmon->metrics))
 		kept |= PRIVILEGE(CAP_DAC_OVERRIDE);
 	if (!err)
 		err = privileges_give_up(kept);
@@ -651,8 +682,44 @@ static bool want_colour(const struct nsmon *nsmon)
 {
 	const char *no_color = getenv("NO_COLOR");
 
-	return nsmon->options.output == OUTPUT_TEXT && output_is_terminal(nsmon->output) &&
-	       !(no_color && *no_color);
+	return nsmon->options.output == OUTPUT_TEXT && !nsmon->options.journal &&
+	       output_is_terminal(nsmon->output) && !(no_color && *no_color);
+}
+
+/* Returns 0 or an exit status. */
+static int open_output(struct nsmon *nsmon)
+{
+	const struct options *options = &nsmon->options;
+	int err;
+
+	if (!options->journal) {
+		err = output_open(&nsmon->output, options->write_path);
+		if (!err)
+			return 0;
+		log_error("--write '%s': %s; it takes a file that can be appended to",
+			  options->write_path, output_open_error(options->write_path, err));
+		return PREFLIGHT_WRONG_USAGE;
+	}
+	if (options->output_given)
+		log_note("--output selects nothing with --journal: the records are fields there");
+	err = journal_check();
+	if (err == -ENOSYS)
+		log_error("--journal: this nsmon was built without libsystemd; "
+			  "`nsmon | systemd-cat` sends the lines of text");
+	else if (err)
+		log_error("--journal: no journal listens at %s: %s; is systemd-journald running?",
+			  JOURNAL_SOCKET, strerror(-err));
+	else if (output_open_journal(&nsmon->output) == 0)
+		return 0;
+	return PREFLIGHT_WRONG_USAGE;
+}
+
+/* Is there no reader whose terminal may go away? Then SIGHUP asks to open the file again. */
+static bool is_for_nobody(const struct nsmon *nsmon)
+{
+	const struct options *options = &nsmon->options;
+
+	return options->write_path || options->journal || service_is_managed(&nsmon->service);
 }
 
 static int run_trace(struct nsmon *nsmon)
@@ -660,6 +727,7 @@ static int run_trace(struct nsmon *nsmon)
 	static const struct formatter *const formatters[OUTPUT_FORMATS] = {
 		[OUTPUT_TEXT] = &text_formatter,
 		[OUTPUT_JSON] = &json_formatter,
+		[OUTPUT_ECS] = &ecs_formatter,
 	};
 	int status = 1;
 	int err;
@@ -669,15 +737,19 @@ static int run_trace(struct nsmon *nsmon)
 	err = preflight(&nsmon->options, &nsmon->kernel);
 	if (err)
 		return err;
-	err = output_open(&nsmon->output, nsmon->options.write_path);
+	err = open_output(nsmon);
+	if (err)
+		return err;
+	err = nsmon->options.metrics ? metrics_open(&nsmon->metrics, nsmon->options.metrics) : 0;
 	if (err) {
-		log_error("--write '%s': %s; it takes a file that can be appended to",
-			  nsmon->options.write_path,
-			  output_open_error(nsmon->options.write_path, err));
+		log_error(
+			"--metrics '%s': %s; it takes a regular file, new or old, whose directory "
+			"can be written to",
+			nsmon->options.metrics, strerror(-err));
+		output_close(nsmon->output);
 		return PREFLIGHT_WRONG_USAGE;
 	}
-	if (install_signals(nsmon->options.write_path || service_is_managed(&nsmon->service)) ||
-	    open_probe(nsmon))
+	if (install_signals(is_for_nobody(nsmon)) || open_probe(nsmon))
 		goto out;
 	err = open_epoll(nsmon);
 	if (err) {
@@ -693,7 +765,8 @@ static int run_trace(struct nsmon *nsmon)
 	log_debug("start: version=%s backend=%s kernel=%s arch=%s host=%s", NSMON_VERSION,
 		  nsmon->run.backend, nsmon->kernel.uname.release, nsmon->kernel.uname.machine,
 		  nsmon->kernel.uname.nodename);
-	err = open_stream(nsmon, formatters[nsmon->options.output]);
+	err = open_stream(nsmon, nsmon->options.journal ? &journal_formatter
+							: formatters[nsmon->options.output]);
 	if (err) {
 		log_error("cannot begin: %s", strerror(-err));
 		goto out;
@@ -704,6 +777,7 @@ static int run_trace(struct nsmon *nsmon)
 	close(nsmon->epoll_fd);
 out:
 	probe_close(nsmon->probe);
+	metrics_close(nsmon->metrics);
 	output_close(nsmon->output);
 	return status;
 }
@@ -740,7 +814,10 @@ int main(int argc, char **argv)
 	if (!standard_descriptors_are_open(&nsmon.options))
 		return 1;
 	if (nsmon.options.mode == MODE_SCHEMA) {
-		fwrite(schema_text, 1, schema_size, stdout);
+		if (nsmon.options.output == OUTPUT_ECS)
+			fwrite(ecs_schema_text, 1, ecs_schema_size, stdout);
+		else
+			fwrite(schema_text, 1, schema_size, stdout);
 		return 0;
 	}
 	kernel_log_libbpf();

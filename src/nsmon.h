@@ -74,6 +74,7 @@ enum nsmon_flag {
 	NSMON_FLAG_FAILED = 8, /* NSMON_NS: struct nsmon_failed, nothing changed */
 	/* NSMON_FORK: by a thread; what changed is the difference to what was told of the main one */
 	NSMON_FLAG_ROW = 16,
+	NSMON_FLAG_INTO = 32, /* NSMON_FORK: not into its creator's cgroup (CLONE_INTO_CGROUP) */
 };
 
 /* In front of every record. */

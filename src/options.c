@@ -18,7 +18,7 @@
 #define PID_MAX_LIMIT 4194304
 #define BUFFER_MAX ((size_t)1 << 30)
 
-const char *const output_format_names[OUTPUT_FORMATS] = { "text", "json" };
+const char *const output_format_names[OUTPUT_FORMATS] = { "text", "json", "ecs" };
 
 const char *argp_program_version = "nsmon " NSMON_VERSION;
 
@@ -48,6 +48,8 @@ enum {
 	OPT_CONTAINER,
 	OPT_CONTAINERS,
 	OPT_FAILED,
+	OPT_JOURNAL,
+	OPT_METRICS,
 	OPT_NO_SNAPSHOT,
 	OPT_SCHEMA,
 	OPT_TREE,
@@ -55,7 +57,8 @@ enum {
 };
 
 static const struct argp_option argp_options[] = {
-	{ "output", 'o', "FORMAT", 0, "Format of the records: text (default) or json", 0 },
+	{ "output", 'o', "FORMAT", 0,
+	  "Format of the records: text (default), json, or ecs (Elastic Common Schema)", 0 },
 	{ "events", 'e', "LIST", 0, "Only these events, of fork,exec,exit,ns,cgroup", 0 },
 	{ "types", 'n', "LIST", 0,
 	  "Only these namespace types, of mnt,uts,ipc,net,pid,pid_for_children,user,cgroup,time,"
@@ -69,16 +72,21 @@ static const struct argp_option argp_options[] = {
 	  "Only this container; the beginning of its id or its name will do", 0 },
 	{ "threads", 'T', NULL, 0, "Also fork and exit of threads", 0 },
 	{ "snapshot", 's', NULL, 0,
-	  "Begin with one proc record for each existing task; default with json", 0 },
+	  "Begin with one proc record for each existing task; default with json and ecs", 0 },
 	{ "no-snapshot", OPT_NO_SNAPSHOT, NULL, 0, "Begin with the live stream", 0 },
 	{ "timestamps", 't', NULL, 0, "Put the time in front of each line of text", 0 },
 	{ "failed", OPT_FAILED, NULL, 0,
 	  "Also failed clone, unshare and setns attempts, with their errno", 0 },
 	{ "write", 'w', "FILE", 0, "Append to FILE; reopened on SIGHUP", 0 },
+	{ "journal", OPT_JOURNAL, NULL, 0,
+	  "Send the records to the systemd journal, as fields, instead of standard output", 0 },
+	{ "metrics", OPT_METRICS, "FILE", 0,
+	  "Write counts to FILE every 15 s, in the text format of Prometheus", 0 },
 	{ "user", OPT_USER, "NAME", 0, "Run COMMAND as this user", 0 },
 	{ "tree", OPT_TREE, NULL, 0, "list: the processes, by parents and children", 0 },
 	{ "containers", OPT_CONTAINERS, NULL, 0, "list: the containers", 0 },
-	{ "schema", OPT_SCHEMA, NULL, 0, "Print the JSON Schema of the records", 0 },
+	{ "schema", OPT_SCHEMA, NULL, 0,
+	  "Print the JSON Schema of the records; with -o ecs, of those", 0 },
 	{ "buffer", OPT_BUFFER, "SIZE", 0,
 	  "Size of the kernel ring buffer (64K, 8M, ...: a power of two pages)", 0 },
 	{ "backend", OPT_BACKEND, "NAME", 0, "One of auto (default), fentry, kprobe, tracepoint",
@@ -286,9 +294,10 @@ static error_t parse_option(int key, char *arg, struct argp_state *state)
 	note_option(o, key);
 	switch (key) {
 	case 'o':
+		o->output_given = true;
 		o->output =
 			(enum output_format)parse_name(state, "--output", arg, output_format_names,
-						       OUTPUT_FORMATS, "text or json");
+						       OUTPUT_FORMATS, "text, json or ecs");
 		break;
 	case 'e':
 		parse_list(state, "--events", arg, event_names, NSMON_KINDS,
@@ -328,6 +337,14 @@ static error_t parse_option(int key, char *arg, struct argp_state *state)
 		if (!*arg || strcmp(arg, "--") == 0)
 			argp_error(state, "--write '%s': it takes the name of a file", arg);
 		o->write_path = arg;
+		break;
+	case OPT_JOURNAL:
+		o->journal = true;
+		break;
+	case OPT_METRICS:
+		if (!*arg)
+			argp_error(state, "--metrics '': it takes the name of a file");
+		o->metrics = arg;
 		break;
 	case OPT_USER:
 		if (!getpwnam(arg))
@@ -388,7 +405,14 @@ static error_t parse_option(int key, char *arg, struct argp_state *state)
 		break;
 	case ARGP_KEY_END:
 		if (!o->snapshot_given)
-			o->snapshot = o->output == OUTPUT_JSON;
+			o->snapshot = o->output != OUTPUT_TEXT && !o->journal;
+		if (o->journal && o->write_path)
+			argp_error(state,
+				   "--journal: the records go to the journal or to a file, not to "
+				   "both: --write '%s'",
+				   o->write_path);
+		if (o->journal && o->mode == MODE_CHECK)
+			argp_error(state, "--journal: check does not take it");
 		if (state->quoted && !o->command)
 			argp_error(state, "'--' must be followed by a COMMAND");
 		if (o->command && o->mode != MODE_TRACE)
@@ -396,10 +420,15 @@ static error_t parse_option(int key, char *arg, struct argp_state *state)
 				   o->mode == MODE_CHECK  ? "check"
 				   : o->mode == MODE_LIST ? "list"
 							  : "--schema");
+		if ((o->mode == MODE_LIST || o->mode == MODE_CHECK) && o->output == OUTPUT_ECS)
+			argp_error(state, "--output 'ecs': %s takes text or json",
+				   o->mode == MODE_LIST ? "list" : "check");
 		if (o->mode == MODE_LIST && o->only_trace)
 			argp_error(state, "--%s: list does not take it", o->only_trace);
 		if (o->mode == MODE_CHECK && o->write_path)
 			argp_error(state, "--write '%s': check does not take it", o->write_path);
+		if (o->mode == MODE_CHECK && o->metrics)
+			argp_error(state, "--metrics '%s': check does not take it", o->metrics);
 		if (o->tree && o->mode != MODE_LIST)
 			argp_error(state, "--tree: it is an option of list");
 		if (o->containers && (o->mode != MODE_LIST || o->tree))

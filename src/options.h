@@ -20,9 +20,10 @@ enum mode {
 enum output_format {
 	OUTPUT_TEXT = 0,
 	OUTPUT_JSON = 1,
+	OUTPUT_ECS = 2,
 };
 
-#define OUTPUT_FORMATS 2
+#define OUTPUT_FORMATS 3
 
 extern const char *const output_format_names[OUTPUT_FORMATS];
 
@@ -49,7 +50,7 @@ struct options {
 	bool threads;
 	bool timestamps;
 	bool failed;
-	bool snapshot; /* default: with json */
+	bool snapshot; /* default: with json and ecs */
 	bool snapshot_given;
 	bool tree;
 	const char *only_trace; /* the first option that only a trace takes; NULL: none was given */
@@ -57,6 +58,9 @@ struct options {
 	const char *container; /* the beginning of its id, or its name; NULL: all */
 	bool containers;
 	const char *write_path; /* NULL: standard output */
+	const char *metrics; /* NULL: none */
+	bool journal; /* instead of a file or standard output */
+	bool output_given;
 	size_t buffer; /* bytes; 0: by the number of CPUs */
 	const char *btf; /* NULL: the running kernel's */
 	const char *user; /* NULL: as nsmon itself */

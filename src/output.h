@@ -21,12 +21,15 @@ int output_open(struct output **out, const char *path);
 /* What a negative errno of opening path means, in words for people; until the next call of strerror(). */
 const char *output_open_error(const char *path, int err);
 
+/* Writes entries of the journal: what is committed is what journal_formatter makes. Returns 0 or -ENOMEM. */
+int output_open_journal(struct output **out);
+
 /* Frees it; what was not flushed is gone. */
 void output_close(struct output *out);
 
 bool output_is_terminal(const struct output *out);
 
-/* The descriptor, to wait for its reader's end; the output's own. */
+/* The descriptor, to wait for its reader's end; the output's own. -1: it has none. */
 int output_fd(const struct output *out);
 
 /* Is nothing waiting to be written? */

@@ -14,6 +14,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <sys/resource.h>
 #include <sys/syscall.h>
 #include <sys/sysinfo.h>
@@ -53,6 +54,9 @@
 struct probe {
 	struct nsmon_bpf *skel;
 	struct ring_buffer *ring;
+	const char *
+		positions; /* two pages: where the reader is, and where the kernel; NULL: not known */
+	size_t page;
 	enum backend backend;
 	bool preempts; /* programs may be skipped */
 	struct bpf_link *iterator; /* NULL: this kernel has none */
@@ -508,6 +512,17 @@ static int attach_iterator(struct probe *probe, struct probe_refusal *refusal)
 					strerror(errno));
 }
 
+/* The layout is that of kernel/bpf/ringbuf.c; libbpf tells of it from 1.3 on. For metrics alone. */
+static void map_positions(struct probe *probe)
+{
+	void *pages;
+
+	probe->page = (size_t)sysconf(_SC_PAGESIZE);
+	pages = mmap(NULL, 2 * probe->page, PROT_READ, MAP_SHARED,
+		     bpf_map__fd(probe->skel->maps.events), 0);
+	probe->positions = pages == MAP_FAILED ? NULL : pages;
+}
+
 static int open_backend(struct probe *probe, const struct options *options,
 			const struct kernel *kernel, const struct btf *btf,
 			struct probe_refusal *refusal)
@@ -552,6 +567,7 @@ static int open_backend(struct probe *probe, const struct options *options,
 		ring_buffer__new(bpf_map__fd(probe->skel->maps.events), on_record, probe, NULL);
 	if (!probe->ring)
 		return refuse(refusal, -errno, "cannot map the ring buffer: %s", strerror(errno));
+	map_positions(probe);
 	err = bpf_program__autoload(probe->skel->progs.snapshot) ? attach_iterator(probe, refusal)
 								 : 0;
 	if (err)
@@ -690,6 +706,8 @@ void probe_close(struct probe *probe)
 		return;
 	probe_detach(probe);
 	ring_buffer__free(probe->ring);
+	if (probe->positions)
+		munmap((void *)probe->positions, 2 * probe->page);
 	nsmon_bpf__destroy(probe->skel);
 	free(probe);
 }
@@ -734,6 +752,21 @@ int probe_read(struct probe *probe, probe_record_fn function, void *context, int
 	probe->left = max;
 	n = ring_buffer__consume(probe->ring);
 	return n == -EAGAIN ? max : n;
+}
+
+uint64_t probe_ring_size(const struct probe *probe)
+{
+	return bpf_map__max_entries(probe->skel->maps.events);
+}
+
+uint64_t probe_ring_waiting(const struct probe *probe)
+{
+	const unsigned long *consumer = (const void *)probe->positions;
+	const unsigned long *producer = (const void *)(probe->positions + probe->page);
+
+	if (!probe->positions)
+		return 0;
+	return __atomic_load_n(producer, __ATOMIC_ACQUIRE) - *consumer;
 }
 
 void probe_arm(struct probe *probe, enum nsmon_armed armed)

@@ -67,6 +67,10 @@ typedef int (*probe_record_fn)(void *context, void *data, size_t size);
  */
 int probe_read(struct probe *probe, probe_record_fn function, void *context, int max);
 
+/* Size of the ring buffer, and how much waits in it, in bytes. */
+uint64_t probe_ring_size(const struct probe *probe);
+uint64_t probe_ring_waiting(const struct probe *probe);
+
 /* When the kernel is to wake the reader. */
 void probe_arm(struct probe *probe, enum nsmon_armed armed);
 

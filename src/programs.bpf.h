@@ -61,6 +61,28 @@ static __always_inline __u32 copy_of(const struct run_key *key)
 	return copy ? *copy : COPIES - 1;
 }
 
+/* By enum body: set by src/probe.c. */
+struct {
+	__uint(type, BPF_MAP_TYPE_PROG_ARRAY);
+	__uint(max_entries, NSMON_BODIES);
+	__type(key, __u32);
+	__type(value, __u32);
+} bodies SEC(".maps");
+
+/*
+ * Ends a program that gates call. From 6.13 on the kernel may give a program a
+ * stack for each processor in place of the task's (a "private stack"). That is
+ * safe for one that it runs itself, which it skips where it is preempted by
+ * itself; but two gates can be in the same body on one processor, and its stack
+ * would be written by both. A program with a tail call gets no private stack.
+ * This one leads nowhere: there is no such index.
+ */
+static __always_inline int end_of_body(void *ctx)
+{
+	bpf_tail_call(ctx, &bodies, NSMON_BODIES);
+	return 0;
+}
+
 /*
  * The programs of the events: attached themselves, or where the kernel may skip
  * them called by gates, which are. The verifier looks at each of them once.
@@ -72,7 +94,8 @@ int on_fork(unsigned long long *ctx)
 	struct task_struct *child = (struct task_struct *)ctx[0];
 	const struct run_key key = fork_key(child);
 
-	return handle_fork(child, copy_of(&key));
+	handle_fork(child, copy_of(&key));
+	return end_of_body(ctx);
 }
 
 SEC("?raw_tp/sched_process_exec")
@@ -81,7 +104,8 @@ int on_exec(unsigned long long *ctx)
 	struct task_struct *task = (struct task_struct *)ctx[0];
 	const struct run_key key = exec_key(task);
 
-	return handle_exec(task, ctx[1], (struct linux_binprm *)ctx[2], copy_of(&key));
+	handle_exec(task, ctx[1], (struct linux_binprm *)ctx[2], copy_of(&key));
+	return end_of_body(ctx);
 }
 
 SEC("?raw_tp/sched_process_exit")
@@ -92,16 +116,9 @@ int on_exit(unsigned long long *ctx)
 				  ? (bool)ctx[1]
 				  : BPF_CORE_READ(task, signal, live.counter) == 0;
 
-	return handle_exit(task, group_dead);
+	handle_exit(task, group_dead);
+	return end_of_body(ctx);
 }
-
-/* By enum body: set by src/probe.c. */
-struct {
-	__uint(type, BPF_MAP_TYPE_PROG_ARRAY);
-	__uint(max_entries, NSMON_BODIES);
-	__type(key, __u32);
-	__type(value, __u32);
-} bodies SEC(".maps");
 
 #define TASK_GATES(suffix, copy)                                                                   \
 	SEC("?raw_tp/task_newtask")                                                                \
@@ -347,13 +364,15 @@ static __always_inline int leave_syscall(struct pt_regs *regs, long ret)
 SEC("?raw_tp/sys_enter")
 int on_sys_enter(unsigned long long *ctx)
 {
-	return enter_syscall((struct pt_regs *)ctx[0], ctx[1]);
+	enter_syscall((struct pt_regs *)ctx[0], ctx[1]);
+	return end_of_body(ctx);
 }
 
 SEC("?raw_tp/sys_exit")
 int on_sys_exit(unsigned long long *ctx)
 {
-	return leave_syscall((struct pt_regs *)ctx[0], ctx[1]);
+	leave_syscall((struct pt_regs *)ctx[0], ctx[1]);
+	return end_of_body(ctx);
 }
 
 /* Those of system calls may run twice, unharmed. */

@@ -1,16 +1,21 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
-/* Puts the file into the program; the Makefile says where it is. */
-	.section .rodata
-	.global schema_text
-	.type schema_text, %object
-	.global schema_size
-	.type schema_size, %object
-schema_text:
-	.incbin SCHEMA_FILE
-schema_end:
-	.size schema_text, schema_end - schema_text
+/* Puts the files into the program; the Makefile says where they are. */
+	.macro file name, path
+	.global \name\()_text
+	.type \name\()_text, %object
+	.global \name\()_size
+	.type \name\()_size, %object
+\name\()_text:
+	.incbin "\path"
+\name\()_end:
+	.size \name\()_text, \name\()_end - \name\()_text
 	.balign 8
-schema_size:
-	.quad schema_end - schema_text
-	.size schema_size, 8
+\name\()_size:
+	.quad \name\()_end - \name\()_text
+	.size \name\()_size, 8
+	.endm
+
+	.section .rodata
+	file schema, SCHEMA_FILE
+	file ecs_schema, ECS_SCHEMA_FILE
 	.section .note.GNU-stack, "", %progbits

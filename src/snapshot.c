@@ -259,6 +259,7 @@ int snapshot_repair(struct snapshot *snapshot)
 	}
 	if (more < 0)
 		return more;
+	snapshot->repairs += loud;
 	log_debug("a picture of %zu tasks in %u passes, %llu us", state_tasks(stream->state),
 		  passes, (unsigned long long)(now_ns() - begin) / 1000);
 	if (more)

@@ -19,6 +19,7 @@ struct snapshot {
 	uint64_t earliest_ns; /* not before */
 	uint64_t looked_ns; /* when it was last asked whether the kernel skipped our programs */
 	uint64_t missed; /* and what it said */
+	uint64_t repairs; /* pictures that were taken after a loss */
 	bool said; /* that something stays lost */
 	bool loud; /* the next one follows a loss */
 	unsigned int

@@ -312,14 +312,13 @@ static int find_told(struct state *state, const struct event *event, struct row 
 		found = NULL;
 	}
 	if (found && event->kind == NSMON_EXEC && is_taken_over(found, event->time)) {
-		bool passed_over = found->data.kind == ROW_ENDING;
-
-		rows_drop(&state->rows, found);
-		found = NULL;
-		if (passed_over) { /* by the first picture, between two numbers: another one has it */
+		if (found->data.kind == ROW_ENDING) {
+			found->data.passed_over = true;
 			state->doubt = true;
 			return 0;
 		}
+		rows_drop(&state->rows, found);
+		found = NULL;
 	}
 	if (found && found->data.kind == ROW_ENDING && is_owed(state, event)) {
 		if (event->kind == NSMON_EXIT)
@@ -401,6 +400,19 @@ static struct row *find_creator(const struct state *state, const struct event *e
 	return row;
 }
 
+/*
+ * Was its creator passed over by the first picture? Then the child is left to the
+ * next one as well: a reader cannot know by whom it is.
+ */
+static bool is_passed_over(const struct state *state, const struct event *event)
+{
+	const struct row *row =
+		rows_find(&state->rows, state->options->threads ? event->fork.creator_tid
+								: event->fork.creator_pid);
+
+	return row && row->data.passed_over && !state->silent;
+}
+
 static int handle_fork(struct state *state, const struct event *event)
 {
 	const bool with_row = state->tracks && event->fork.told && has_row(state, event->task);
@@ -432,6 +444,13 @@ static int handle_fork(struct state *state, const struct event *event)
 	    is_before_picture(state, event)) /* both have ended before it was complete */
 		return state->silent ? tell_as_it_is(state, event) : 0;
 	row = NULL;
+	if (with_row && is_passed_over(state, event)) {
+		data.kind = ROW_ENDING;
+		data.passed_over = true;
+		rows_add(&state->rows, &data);
+		state->doubt = true;
+		return 0;
+	}
 	if (event->fork.told) {
 		seq = state->tell(state->context, event, STATE_EVENT);
 		if (seq <= 0)

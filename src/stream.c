@@ -93,11 +93,13 @@ static void take_dropped(struct stream *stream)
 		stream->undo_to = stream->seq;
 	stream->repair_due = true;
 	stream->totals.written[NSMON_PROC] -= dropped[NSMON_PROC];
+	stream->totals.unwritten += lines;
 	for (int i = 0; i < NSMON_KINDS; i++) {
 		if (!is_counted(i))
 			continue;
 		stream->totals.written[i] -= dropped[i];
 		stream->totals.lost += dropped[i];
+		stream->totals.lost_of[i] += dropped[i];
 		stream->untold[i] += dropped[i];
 	}
 	if (!dropped[NSMON_LOST])
@@ -141,9 +143,11 @@ static bool can_write(const struct stream *stream)
 static void count_unwritten(struct stream *stream, enum nsmon_kind kind)
 {
 	stream->repair_due = true;
+	stream->totals.unwritten++;
 	if (!is_counted((int)kind))
 		return;
 	stream->totals.lost++;
+	stream->totals.lost_of[kind]++;
 	stream->untold[kind]++;
 }
 
@@ -336,6 +340,7 @@ int stream_kernel_lost(struct stream *stream, const uint64_t lost[NSMON_KINDS])
 			continue;
 		stream->untold[i] += lost[i] - stream->kernel_lost[i];
 		stream->totals.lost += lost[i] - stream->kernel_lost[i];
+		stream->totals.lost_of[i] += lost[i] - stream->kernel_lost[i];
 		stream->kernel_lost[i] = lost[i];
 	}
 	return tell_lost(stream);
@@ -408,6 +413,10 @@ int stream_record(struct stream *stream, const void *data, size_t size)
 		cgroups_entered(stream->cgroups, event.task->cgroup_id, stream_now_ns(stream));
 		stream->cgroups_changed = true;
 		return move_task(stream, &event);
+	}
+	if (event.kind == NSMON_FORK && event.fork.into) {
+		cgroups_entered(stream->cgroups, event.task->cgroup_id, stream_now_ns(stream));
+		stream->cgroups_changed = true;
 	}
 	if (!is_wanted(stream, &event))
 		return 0;

@@ -3,7 +3,8 @@
 
 As root: /usr/bin/python3 -m pytest tests/e2e [-m quick]. From the environment: NSMON, the binary; NSMON_BACKEND, what
 --backend gets; NSMON_DRIVER and NSMON_DRIVER32, the workload; NSMON_TEST_SLOW, by how much slower than a common
-machine this one is (deadlines grow, storms shrink); NSMON_TEST_BTF, a file with the BTF of the running kernel.
+machine this one is (deadlines grow, storms shrink); NSMON_TEST_BTF, a file with the BTF of the running kernel;
+NSMON_RECORDED, a directory of runs that were recorded elsewhere (-m recordable).
 """
 
 import contextlib
@@ -16,11 +17,14 @@ import pytest
 
 pytest.register_assert_rewrite("nsmonlib")
 
+import machine  # noqa: E402
 import nsmonlib as lib  # noqa: E402
+import runs  # noqa: E402
 
 
 def pytest_configure(config):
     config.addinivalue_line("markers", "quick: the most telling tests; all together well under a minute")
+    config.addinivalue_line("markers", "vital: the few to be run on every kernel also where there is hardly time")
     config.addinivalue_line("markers", "long: takes minutes on an emulated machine, and a quick one stands for it there")
     config.addinivalue_line("markers", "runtime: a container runtime that takes long to start, but has cgroup v2 there alone")
     config.addinivalue_line("markers", "once: what it looks at is the same with every backend")
@@ -28,9 +32,12 @@ def pytest_configure(config):
     config.addinivalue_line("markers", "each_kernel: all the same it is to be run on every kernel")
     config.addinivalue_line("markers", "each_backend: and with every backend")
     config.addinivalue_line("markers", "cases(prefix..., but=name): the driver's cases that a test runs for")
+    config.addinivalue_line("markers", "recordable: looks at nothing but runs that may have been recorded elsewhere (runs.py)")
 
 
 def pytest_sessionstart(session):
+    if machine.RECORDED:
+        return
     if os.geteuid() != 0:
         pytest.exit("the end-to-end tests load BPF programs: run them as root", 1)
     for path, what in ((lib.NSMON, "nsmon (NSMON)"), (lib.DRIVER, "the workload (NSMON_DRIVER)")):
@@ -42,36 +49,52 @@ def pytest_generate_tests(metafunc):
     """`case` is each case of the driver, of the families that the test's marker `cases` names by prefix."""
     if "case" not in metafunc.fixturenames:
         return
-    run = subprocess.run([lib.DRIVER, "list"], stdout=subprocess.PIPE, check=True, text=True)
-    names = run.stdout.split()
+    if machine.RECORDED:
+        names = (pathlib.Path(machine.RECORDED) / "driver-cases").read_text(encoding="ascii").split()
+    else:
+        names = subprocess.run([lib.DRIVER, "list"], stdout=subprocess.PIPE, check=True, text=True).stdout.split()
     for marker in metafunc.definition.iter_markers("cases"):
         names = [n for n in names if n.startswith(marker.args) and n != marker.kwargs.get("but")]
     metafunc.parametrize("case", names)
 
 
-class Work:
-    """One run of the driver's cases under nsmon."""
+RECORDABLE = {"recording", "variant"}  # the fixture below, and the parameter that names one which is made of it
 
-    def __init__(self, directory, cgroups, *options, form="json", driver=None, threads=False, failed=False):
-        directory.mkdir()
-        book = directory / "book"
-        self.directory = directory
-        self.driver = driver or lib.DRIVER
-        self.form = form
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items):
+    for item in items:
+        if RECORDABLE & set(item.fixturenames):
+            item.add_marker("recordable")
+
+
+class Recording:
+    """A runs.Run, with the book of its workload: made in a directory, or with a name of runs.RUNS recorded elsewhere."""
+
+    def __init__(self, run, directory, cgroups, name=None):
+        self.workload, self.form, self.threads, self.failed = run.workload, run.form, run.threads, run.failed
         self.cgroup, self.into = cgroups.new, cgroups.into
-        self.run = lib.trace(self._argv(book, cgroups), *options, form=form, cwd=directory)
+        if name and machine.RECORDED:
+            status, out, err, book = runs.recorded(name)
+            assert status == 0, f"exit status {status} of {name}: {err.decode(errors='replace')[-2000:]}"
+            self.run = lib.Trace(status, out, err, run.form)
+        else:
+            book = directory / "book"
+            command = runs.workload_argv(run, runs.program(run.workload), directory, cgroups)
+            self.run = lib.trace(command, *run.options, form=run.form, cwd=directory)
         self.book = lib.read_book(book)
-        self.expected = lib.Expected(self.book, threads=threads, failed=failed)
+        assert self.book, f"there is no book of {name or run}"
+        self.run.records = lib.without_repairs(self.run.records)
+        if name and machine.RECORDED:
+            self.run.records = runs.of_workload(self.run.records, lib.first_pid(self.book))
 
-    def _argv(self, book, cgroups):
-        argv = [self.driver, "--book", book, "--dir", self.directory]
-        if cgroups.pids:
-            argv += ["--pids-cgroup", cgroups.pids]
-        if cgroups.new:
-            argv += ["--cgroup", cgroups.new]
-        if cgroups.into:
-            argv += ["--into-cgroup", cgroups.into]
-        return argv + ["cases"]
+
+class Work(Recording):
+    """A run of the driver's cases."""
+
+    def __init__(self, *arguments, **kwargs):
+        super().__init__(*arguments, **kwargs)
+        self.expected = lib.Expected(self.book, threads=self.threads, failed=self.failed)
 
     def of(self, case, *kinds):
         """Records of the processes of one case."""
@@ -91,7 +114,7 @@ class Work:
 
 
 class Cgroups:
-    """A cgroup of our own in the hierarchy that nsmon looks at, one of cgroup v2, and one that lets in a single process."""
+    """What runs.Cgroups describes, made for this session."""
 
     def __init__(self):
         self.made = []
@@ -150,36 +173,52 @@ class Cgroups:
 
 @pytest.fixture(scope="session")
 def cgroups():
+    if machine.RECORDED:
+        yield runs.THERE
+        return
     made = Cgroups()
-    yield made
+    yield runs.Cgroups(made.new, made.into, made.pids)
     made.remove()
 
 
 @pytest.fixture(scope="session")
-def work(tmp_path_factory, cgroups):
+def recording(tmp_path_factory, cgroups):
+    """recording(NAME, CLASS): one of runs.RUNS, made when it is wanted first."""
+    made = {}
+
+    def get(name, cls=Recording):
+        workload = runs.RUNS[name].workload
+        if workload.endswith("32"):
+            lib.need_32_bit(runs.program(workload))
+        if name not in made:
+            made[name] = cls(runs.RUNS[name], tmp_path_factory.mktemp(name), cgroups, name)
+        return made[name]
+
+    return get
+
+
+@pytest.fixture(scope="session")
+def work(recording):
     """The driver's cases, nsmon as it is without options."""
-    return Work(tmp_path_factory.mktemp("work") / "plain", cgroups)
+    return recording("cases", Work)
 
 
 @pytest.fixture(scope="session")
-def work_threads(tmp_path_factory, cgroups):
+def work_threads(recording):
     """With -T and --failed."""
-    directory = tmp_path_factory.mktemp("work") / "threads"
-    return Work(directory, cgroups, "-T", "--failed", threads=True, failed=True)
+    return recording("cases-threads", Work)
 
 
 @pytest.fixture(scope="session")
-def work_text(tmp_path_factory, cgroups):
+def work_text(recording):
     """As lines of text."""
-    return Work(tmp_path_factory.mktemp("work") / "text", cgroups, form="text")
+    return recording("cases-text", Work)
 
 
 @pytest.fixture(scope="session")
-def work_32(tmp_path_factory, cgroups):
+def work_32(recording):
     """The same cases by a 32-bit program."""
-    lib.need_32_bit(lib.DRIVER32)
-    directory = tmp_path_factory.mktemp("work") / "32-bit"
-    return Work(directory, cgroups, "--failed", driver=lib.DRIVER32, failed=True)
+    return recording("cases-32", Work)
 
 
 @pytest.fixture(scope="session")

@@ -40,6 +40,7 @@ def kernel_tells(link, request):
 
 
 @pytest.mark.quick
+@pytest.mark.vital
 def test_check(claims):
     uname = os.uname()
     assert (claims["kernel"], claims["arch"]) == (uname.release, uname.machine)
@@ -55,6 +56,7 @@ def test_check(claims):
         assert b["works"] or len(b["reason"]) > 5
 
 
+@pytest.mark.vital
 def test_check_of_namespace_ids(claims):
     if kernel_tells("net", NS_GET_ID):
         assert claims["ns_id"] == "all"
@@ -64,6 +66,7 @@ def test_check_of_namespace_ids(claims):
         assert claims["ns_id"] in ("none", "mnt"), "a kernel without the ioctl may have the id all the same"
 
 
+@pytest.mark.vital
 def test_check_of_pictures(claims):
     """Where they work the stream begins with this very process, with the namespaces that it is in."""
     run = lib.trace(["true"], "-s")
@@ -73,6 +76,7 @@ def test_check_of_pictures(claims):
         assert {t: n["inum"] for t, n in rows[0]["ns"].items()} == lib.proc_ns(), "nsmon is where its test is"
 
 
+@pytest.mark.vital
 def test_check_of_cgroups(claims):
     """Which hierarchy is looked at; and there is nsmon's own cgroup, as /proc shows it."""
     root = lib.hierarchy_root()
@@ -116,6 +120,7 @@ def test_check_without_privilege(program):
 
 @pytest.mark.quick
 @pytest.mark.parametrize("backend", BACKENDS)
+@pytest.mark.vital
 def test_backend(tmp_path, claims, backend):
     """The claims about each backend, by using it."""
     book = tmp_path / "book"

@@ -65,6 +65,7 @@ def processes_by_namespace():
 
 
 @pytest.mark.quick
+@pytest.mark.vital
 def test_every_type():
     """A process that has a namespace of each type alone: each is listed with it, as the first and only one."""
     flags = ["-m", "-u", "-i", "-n", "-C", "-p", "-f"]
@@ -152,6 +153,7 @@ def test_mounted_in_another_mount_namespace(tmp_path):
 
 
 @pytest.mark.quick  # so that the newest kernel, which has listns(2), runs it in `make test`
+@pytest.mark.vital
 def test_kept_by_a_descriptor(tmp_path):
     """listns(2), where the kernel has it: a namespace whose last process has ended, while a descriptor is open."""
     if ctypes.CDLL(None, use_errno=True).syscall(470, None, None, 0, 0) < 0 and ctypes.get_errno() == 38:

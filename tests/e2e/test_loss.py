@@ -11,6 +11,7 @@ import subprocess
 
 import pytest
 
+import machine
 import nsmonlib as lib
 
 KINDS = ("fork", "exec", "exit", "ns")
@@ -35,6 +36,14 @@ def storm_of(book):
         elif b["op"] == "clone":
             others[b["child"]] = b["status"]
     return children, others
+
+
+def check_totals(counted, true):
+    """What was delivered and lost, of each kind, is what there was."""
+    if machine.overcounts():
+        assert all(counted[kind] >= true[kind] for kind in true), (counted, true)
+    else:
+        assert counted == true
 
 
 def totals_of(book):
@@ -69,7 +78,7 @@ def storm(tmp_path_factory):
 def test_storm_is_complete(storm):
     run, book = storm
     counted, lost = delivered_and_lost(run.records)
-    assert counted == totals_of(book)
+    check_totals(counted, totals_of(book))
     assert lost == dict.fromkeys(KINDS, 0), "the default buffer is too small for two processes that fork"
 
 
@@ -114,7 +123,7 @@ def test_stalled_reader(tmp_path, form):
     records = lib.parse_json(data) if form == "json" else lib.parse_text(data)
     counted, lost = delivered_and_lost(records)
     assert sum(lost.values()) > 0, "nothing was lost; the test shows nothing"
-    assert counted == totals_of(lib.read_book(book))
+    check_totals(counted, totals_of(lib.read_book(book)))
 
 
 def waits_in_write(pid):
@@ -188,7 +197,10 @@ def test_changes_have_room_of_their_own(tmp_path):
     assert told == [("unshare", before, after)]
     forks = [r for r in records if r["event"] == "fork" and "recovered" not in r]
     lost = [r for r in records if r["event"] == "lost"]
-    assert len(forks) + sum(r["fork"] for r in lost) == 1000
+    counted = len(forks) + sum(r["fork"] for r in lost)
+    # A kernel that skips programs may have one found alive by the look that follows, before its record came.
+    found = sum(r["event"] == "fork" and "recovered" in r for r in records)
+    assert counted == 1000 or (found and counted < 1000 <= counted + found) or (counted > 1000 and machine.overcounts())
     assert len(forks) < 1000, "nothing was lost; the test shows nothing"
 
 

@@ -10,6 +10,7 @@ import time
 
 import pytest
 
+import machine
 import nsmonlib as lib
 
 
@@ -105,7 +106,7 @@ def test_no_unknown_switches(work, work_threads):
 def test_rows_of_a_reader(work):
     """A reader that only applies the stream has, for every process, the row that the process saw last in /proc."""
     driver = next(b for b in work.book if b["op"] == "clone" and b["case"] != "holder")
-    rows = lib.apply(work.run.records, lib.proc_ns(), work.run.records[1]["ppid"])
+    rows = lib.apply(work.run.records, machine.own_ns(), work.run.records[1]["ppid"])
     assert rows[driver["pid"]] == driver["row"]
     last = {}
     for b in work.book:
@@ -183,7 +184,7 @@ def test_cgroup(work):
     if not work.cgroup:
         pytest.skip("no cgroup can be made here")
     path = "/" + str(work.cgroup.relative_to(lib.hierarchy_root()))
-    inode = work.cgroup.stat().st_ino
+    inode = machine.inode(work.cgroup)
     worker = next(b["child"] for b in work.entries("cgroup", "clone") if b["pid"] not in work.expected.births)
     child = next(b["child"] for b in work.entries("cgroup", "clone") if b["pid"] == worker)
     forked, *later = work.run.of(worker)
@@ -200,7 +201,7 @@ def test_clone_into_cgroup(work):
         pytest.skip("CLONE_INTO_CGROUP takes cgroup v2, and here cgroup v1 is what container managers use")
     into = next(b["child"] for b in work.entries("clone3-into-cgroup", "clone") if b["flags"])
     assert [r["event"] for r in work.run.of(into)] == ["fork", "ns", "exit"]
-    assert {r["cgroup_id"] for r in work.run.of(into)} == {work.into.stat().st_ino}
+    assert {r["cgroup_id"] for r in work.run.of(into)} == {machine.inode(work.into)}
 
 
 def test_namespace_ids(work):

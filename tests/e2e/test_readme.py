@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause
-"""Every command that README.md shows is run as it stands there; and its options, records and targets are the real ones."""
+"""Every command that README.md shows is run as it stands there; and its records and targets are the real ones."""
 
 import os
 import pathlib
@@ -17,7 +17,6 @@ pytestmark = [pytest.mark.once, pytest.mark.anywhere]
 
 TOP = pathlib.Path(__file__).resolve().parents[2]
 README = (TOP / "README.md").read_text(encoding="utf-8")
-MANUAL = (TOP / "dist" / "nsmon.8.scd").read_text(encoding="utf-8")
 
 
 def commands():
@@ -82,20 +81,6 @@ def test_command(command, tmp_path):
     assert process.wait(lib.seconds(30)) in ((-signal.SIGINT, 2) if argv[0] == "make" else (0,))
 
 
-def option_names(text):
-    return set(re.findall(r"(?<![\w-])--[a-z]+(?:-[a-z]+)*", text))
-
-
-def test_options_are_the_same_everywhere():
-    """--help is made from the table that the program parses with."""
-    told = option_names(subprocess.run([lib.NSMON, "--help"], stdout=subprocess.PIPE, check=True, text=True).stdout)
-    assert len(told) > 15
-    readme = option_names(re.search(r"## Options\n(.*?)\n## ", README, re.S).group(1))
-    manual = option_names(re.search(r"# OPTIONS\n(.*?)\n# EVENTS", MANUAL, re.S).group(1))
-    assert readme == told
-    assert manual == told
-
-
 def test_fields_are_those_of_the_schema():
     schema = (TOP / "dist" / "nsmon.schema.json").read_text(encoding="utf-8")
     names = set(re.findall(r'^ {8}"([a-z_]+)": \{', schema, re.M)) - {"event", "type"}
@@ -104,6 +89,6 @@ def test_fields_are_those_of_the_schema():
 
 
 def test_targets_exist():
-    makefile = (TOP / "Makefile").read_text(encoding="utf-8")
+    makefile = "".join((TOP / name).read_text(encoding="utf-8") for name in ("Makefile", "dist/package.mk"))
     for target in set(re.findall(r"`(?:sudo )?make ([a-z-]+)", README)):
         assert re.search(rf"^{target}:", makefile, re.M), target

@@ -18,6 +18,7 @@ import time
 
 import pytest
 
+import machine
 import nsmonlib as lib
 import replay
 from test_exec_exit import decodings
@@ -337,6 +338,7 @@ def storm_beside(directory, seconds, seed):
 
 
 @pytest.mark.quick
+@pytest.mark.vital
 def test_short_storm(tmp_path):
     storm_beside(tmp_path, 6, seed=1)
 
@@ -410,9 +412,11 @@ def check_book(reader, book, masters, exact=False):
     counted = {k: reader.counts[k] + reader.lost[k] for k in KINDS}
     for kind in ("fork", "exec"):
         extra = book["burst"][kind] + masters
-        assert least[kind] + extra <= counted[kind] <= most[kind] + extra, f"{kind}: {counted} and {book}"
+        assert least[kind] + extra <= counted[kind], f"{kind}: {counted} and {book}"
+        assert counted[kind] <= most[kind] + extra or machine.overcounts(), f"{kind}: {counted} and {book}"
     if exact:
-        assert counted["ns"] == book["burst"]["ns"], f"{counted} and {book}"
+        assert counted["ns"] >= book["burst"]["ns"], f"{counted} and {book}"
+        assert counted["ns"] == book["burst"]["ns"] or machine.overcounts(), f"{counted} and {book}"
     return counted
 
 
@@ -441,7 +445,8 @@ def test_loss(tmp_path, threads, tasks):
             tracer.finish()
             print(f"{reader.losses} losses: {dict(reader.lost)}, recovered {dict(reader.recovered)}")
             counted = check_book(reader, book, masters=0, exact=tasks == 0)
-            assert counted["exit"] == counted["fork"] + 1, counted  # that of the first process as well
+            # That of the first process as well.
+            assert counted["exit"] == counted["fork"] + 1 or machine.overcounts(), counted
             assert storm.pid not in reader.table.rows
             assert not reader.table.rows.keys() - {os.getpid(), tracer.pid}, reader.table.rows
 
@@ -622,7 +627,8 @@ def test_witness_is_what_it_should_be(frozen):
         assert own["time"] != own["time_for_children"]
     assert len(replay.task_ids(pids["thread-elsewhere"])) == 2
     assert replay.read_stat(f"/proc/{pids['dead-leader']}")[0] == "Z"
-    assert "pid_for_children" not in replay.read_ns(f"/proc/{pids['pid-unborn']}")
+    if RELEASE < (7, 0):  # 7.3 shows it
+        assert "pid_for_children" not in replay.read_ns(f"/proc/{pids['pid-unborn']}")
     assert os.readlink(f"/proc/{pids['deleted']}/exe").endswith(" (deleted)")
 
 

@@ -175,6 +175,23 @@ def test_a_file_that_is_to_be_opened_again(tmp_path, whose):
         assert nsmon.stop() == 0 and nsmon.err == ""
 
 
+@pytest.mark.parametrize("whose", ["root", "nobody"])
+def test_metrics_that_are_to_be_written_again(tmp_path, whose):
+    """The same for the directory of --metrics; at the end, long after, the file is another one than at first."""
+    where = tmp_path / "metrics"
+    where.mkdir(mode=0o755)
+    if whose == "nobody":
+        os.chown(where, NOBODY.pw_uid, NOBODY.pw_gid)
+    path = where / "nsmon.prom"
+    with lib.Live(tmp_path, "-q", f"--metrics={path}") as nsmon:
+        nsmon.wait_started()
+        lib.wait_until(path.exists, "the metrics")
+        names, _ = capabilities(nsmon.pid)
+        assert names & {"dac_override"} == ({"dac_override"} if whose == "nobody" else set())
+        first = path.stat().st_ino
+        assert nsmon.stop() == 0 and nsmon.err == "" and path.stat().st_ino != first
+
+
 # ---- files ----
 
 

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause
 /*
- * Bytes -> event_decode() -> every line that both formats make of it. Whatever
+ * Bytes -> event_decode() -> every line that all formats make of it. Whatever
  * the bytes, a line is one line, of valid text, and fits.
  */
 #include <stdio.h>
@@ -8,6 +8,7 @@
 
 #include "contained.h"
 #include "format.h"
+#include "journal.h"
 #include "records.h"
 #include "strict.h"
 
@@ -102,6 +103,46 @@ static void contain(const void *data, size_t size)
 	now_in.cgroup.unit_len = len / 2;
 }
 
+/* The fields of an entry of the journal: whole ones, with names that journald takes. */
+static void check_fields(const struct line *line)
+{
+	size_t len = (size_t)(line->at - room);
+	uint32_t size;
+
+	CHECK(len <= LINE_MAX_BYTES && len > 0);
+	for (size_t i = LINE_MAX_BYTES; i < sizeof(room); i++)
+		CHECK(room[i] == 'Z');
+	for (size_t at = 0; at < len; at += size) {
+		const char *equals;
+
+		CHECK(len - at > sizeof(size));
+		memcpy(&size, room + at, sizeof(size));
+		at += sizeof(size);
+		CHECK(size && size <= len - at);
+		equals = memchr(room + at, '=', size);
+		CHECK(equals && equals > room + at && equals <= room + at + 64);
+		for (const char *p = room + at; p < equals; p++)
+			CHECK((*p >= 'A' && *p <= 'Z') || (*p >= '0' && *p <= '9') || *p == '_');
+	}
+}
+
+static void format_fields(struct event event)
+{
+	struct line line = begin();
+
+	if (event.kind == NSMON_LOST || (event.kind == NSMON_NS && !event.failed))
+		return;
+	event.cgroup = &now_in.cgroup;
+	event.old_cgroup = &was_in.cgroup;
+	event.old_cgroup_id = event.time;
+	contained_forget_text(&now_in);
+	if (event.failed)
+		journal_formatter.failed(&line, &run, &stamp, &event);
+	else
+		journal_formatter.event(&line, &run, &stamp, &event);
+	check_fields(&line);
+}
+
 /* The same, found after a loss; of a row, with what /proc may tell: any bytes. */
 static void format_recovered(const struct formatter *formatter, struct event event, size_t size,
 			     bool json)
@@ -171,14 +212,18 @@ static void decode(const void *data, size_t size)
 	} else {
 		format(&text_formatter, &event, false);
 		format(&json_formatter, &event, true);
+		format(&ecs_formatter, &event, true);
 		if (event.kind != NSMON_LOST) {
 			contain(data, size);
 			format_contained(&text_formatter, event, false);
 			format_contained(&json_formatter, event, true);
+			format_contained(&ecs_formatter, event, true);
+			format_fields(event);
 		}
 		if (event.kind != NSMON_LOST && !event.failed) {
 			format_recovered(&text_formatter, event, size, false);
 			format_recovered(&json_formatter, event, size, true);
+			format_recovered(&ecs_formatter, event, size, true);
 		}
 	}
 	free(copy);

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause
 /*
- * golden text|json < FILE.in: reads records written for people, packs them as
+ * golden text|json|ecs < FILE.in: reads records written for people, packs them as
  * the BPF programs do, and runs them through the stream to standard output.
  *
  * A line is a kind and its fields, as name=value; '#' begins a comment. Values
@@ -633,20 +633,27 @@ static void remove_root(void)
 
 int main(int argc, char **argv)
 {
+	static const struct formatter *const formatters[OUTPUT_FORMATS] = {
+		[OUTPUT_TEXT] = &text_formatter,
+		[OUTPUT_JSON] = &json_formatter,
+		[OUTPUT_ECS] = &ecs_formatter,
+	};
 	static char line[65536];
 	struct output *output;
+	int format = argc == 2 ? name_index(output_format_names, OUTPUT_FORMATS, argv[1],
+					    strlen(argv[1])) : -1;
 	int err = 0;
 
-	if (argc != 2 || (strcmp(argv[1], "text") && strcmp(argv[1], "json"))) {
-		fprintf(stderr, "usage: golden text|json < FILE.in\n");
+	if (format < 0) {
+		fprintf(stderr, "usage: golden text|json|ecs < FILE.in\n");
 		return 2;
 	}
 	if (!mkdtemp(root) || output_open(&output, NULL))
 		return 1;
 	atexit(remove_root);
 	cgroups = cgroups_new(&cgroup_filter, root, ignore_verdict, NULL);
-	if (!cgroups || stream_init(&stream, strcmp(argv[1], "json") ? &text_formatter : &json_formatter,
-				    &run, output, cgroups, &stop, 0))
+	if (!cgroups ||
+	    stream_init(&stream, formatters[format], &run, output, cgroups, &stop, 0))
 		return 1;
 	while (!err && fgets(line, sizeof(line), stdin)) {
 		line_number++;

@@ -372,6 +372,25 @@ def test_wrong_options_are_not_tried_again(configured):
     assert show("ActiveState", "NRestarts", "ExecMainStatus") == ("failed", "0", "2")
 
 
+def test_sandbox_allows_fields_of_the_journal_and_metrics(configured):
+    """--journal and, in a directory that the service may write, --metrics."""
+    metrics = LOGS / "nsmon.prom"
+    configured(f"--journal --metrics={metrics}")
+    systemctl("start", UNIT)
+    process = subprocess.Popen(["true", "x" * 3000])
+    process.wait()
+
+    def told():
+        time.sleep(0.5)
+        run = lib.run(["journalctl", "-o", "json", "--all", f"NSMON_PID={process.pid}", "NSMON_EVENT=exec"])
+        return [json.loads(line) for line in run.stdout.splitlines()]
+
+    [entry] = lib.wait_until(told, "the record in the journal")
+    assert json.loads(entry["NSMON_ARGS"]) == ["true", "x" * 3000] and entry["_SYSTEMD_UNIT"] == UNIT
+    systemctl("stop", UNIT)
+    assert re.search(r'^nsmon_records_total\{event="exec"\} [1-9]', metrics.read_text(), re.M)
+
+
 def test_without_a_file_it_goes_to_the_journal(configured):
     """And SIGHUP, a reload, is not its end."""
     configured("-o json -e exec")

@@ -117,6 +117,10 @@ static void test_fork_with_namespaces(void **state)
 	assert_non_null(e.change);
 	assert_int_equal(e.change->changed, 1U << NSMON_NS_NET);
 	assert_int_equal(e.change->now.inum[NSMON_NS_NET], 4026532142U);
+	assert_false(e.fork.into);
+	record.header.flags |= NSMON_FLAG_INTO;
+	assert_int_equal(decode(&e, &record, size), 0);
+	assert_true(e.fork.into);
 	record.header.flags |= NSMON_FLAG_NO_FORK;
 	assert_int_equal(decode(&e, &record, size), 0);
 	assert_false(e.fork.told);

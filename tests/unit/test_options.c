@@ -290,6 +290,13 @@ static void test_snapshot(void **state)
 	assert_false(o.snapshot);
 	PARSE(&o, "-o", "json");
 	assert_true(o.snapshot);
+	PARSE(&o, "-o", "json", "--journal"); /* where the format selects nothing */
+	assert_true(o.journal && !o.snapshot);
+	PARSE(&o, "--journal", "-s");
+	assert_true(o.snapshot);
+	PARSE(&o, "-o", "ecs");
+	assert_int_equal(o.output, OUTPUT_ECS);
+	assert_true(o.snapshot);
 	PARSE(&o, "-s");
 	assert_true(o.snapshot);
 	PARSE(&o, "--snapshot", "--output=text");
@@ -401,7 +408,16 @@ static void test_wrong_values(void **state)
 	memset(too_long_path, 'x', 4096);
 	too_long_path[0] = '/';
 	USAGE("--output 'xml'", "-o", "xml");
-	USAGE("text or json", "-o", "xml");
+	USAGE("--journal: the records", "--journal", "-w", "x");
+	USAGE("--write 'x'", "-w", "x", "--journal");
+	USAGE("--journal: check", "check", "--journal");
+	USAGE("--journal: list", "list", "--journal");
+	USAGE("--metrics ''", "--metrics=");
+	USAGE("--metrics 'x': check", "check", "--metrics=x");
+	USAGE("--metrics: list", "list", "--metrics=x");
+	USAGE("--output 'ecs': list takes", "list", "-o", "ecs");
+	USAGE("--output 'ecs': check takes", "-o", "ecs", "check");
+	USAGE("text, json or ecs", "-o", "xml");
 	USAGE("--events 'fork,start'", "-e", "fork,start");
 	USAGE("'start'", "-e", "fork,start");
 	USAGE("fork,exec,exit,ns", "-e", "fork,start");
@@ -532,7 +548,7 @@ static void test_help(void **state)
 					     "--write",	  "--user",	"--schema",  "--buffer",
 					     "--backend", "--btf",	"--quiet",   "--verbose",
 					     "--help",	  "--usage",	"--version", "check",
-					     "--cgroup=", "--container=", "--containers", "--tree" };
+					     "--cgroup=", "--journal",   "--metrics=", "--container=", "--containers", "--tree" };
 
 	(void)state;
 	check_prints("Usage: nsmon", (char *[]){ "nsmon", "--help", NULL });

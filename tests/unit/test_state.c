@@ -1179,6 +1179,39 @@ static void test_thread_takes_over(void **state)
 	}
 }
 
+/* The first picture met the main thread that had ended, and no more the thread that took its place. */
+static void test_passed_over(void **state)
+{
+	struct who child = who(30, 30, 10), grandchild = who(40, 40, 30), brief = who(50, 50, 30);
+
+	(void)state;
+	seed(&init, 0);
+	seed(&a, NSMON_PROC_ENDING);
+	state_seeded(table, BEGIN, END);
+	says("proc 1");
+	execs(&a, 11, 300 * MS);
+	assert_true(state_take_doubt(table));
+	unshares(&a, NSMON_NS_NET, 7, 305 * MS);
+	/* By whom they are nobody knows yet. */
+	forks(&a, &child, 310 * MS);
+	execs(&child, 0, 320 * MS);
+	forks(&child, &grandchild, 330 * MS);
+	forks(&child, &brief, 331 * MS);
+	exits(&brief, 340 * MS);
+	says("");
+	assert_true(state_take_doubt(table));
+	assert_int_equal(state_tasks(table), 1);
+	pass(400 * MS, &init, &a, &child, &grandchild, NULL);
+	says("fork 10 of 1 found; ns 10 net 103>7 found; fork 30 of 10 found; "
+	     "ns 30 net 7>103 found; fork 40 of 30 found");
+	state_end_repair(table);
+	assert_int_equal(state_tasks(table), 4);
+	exits(&grandchild, 500 * MS);
+	exits(&child, 501 * MS);
+	exits(&a, 502 * MS);
+	says("exit 40; exit 30; exit 10");
+}
+
 /* What it had left before it was met is not where its change begins. */
 static void test_change_of_a_partial_row(void **state)
 {
@@ -2230,6 +2263,7 @@ int main(void)
 		TEST(test_stranger_whose_parent_has_ended),
 		TEST(test_thread_that_moves_in_a_pass),
 		TEST(test_thread_takes_over),
+		TEST(test_passed_over),
 		TEST(test_change_of_a_partial_row),
 		TEST(test_types),
 		TEST(test_reasons),

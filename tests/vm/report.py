@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause
 """The report of the matrix: what ran, which case passed where, what a kernel cannot have, what verification cost.
 
-Reads what the runs left in a directory, for each column KERNEL.BACKEND: .check.json (nsmon check), .xml (pytest) and
-.verifier (nsmon -vv). Knows nothing of virtual machines.
+Reads what the runs left in a directory: KERNEL.check.json (nsmon check), and for each column KERNEL.BACKEND .xml and
+.recorded.xml (pytest), and the messages of a recorded run with -vv. Knows nothing of virtual machines.
 """
 
 import collections
@@ -24,9 +24,9 @@ class Column:
         self.kernel, self.backend = kernel, backend
         self.name = f"{kernel} {backend}"
         base = os.path.join(directory, f"{kernel}.{backend}")
-        self.check = read_json(base + ".check.json")
-        self.cases = read_cases(base + ".xml")
-        self.verifier = read_verifier(base + ".verifier")
+        self.check = read_json(os.path.join(directory, f"{kernel}.check.json"))
+        self.cases = {**read_cases(base + ".xml"), **read_cases(base + ".recorded.xml")}
+        self.verifier = read_verifier(os.path.join(base, "cases-threads", "err"))
 
     @property
     def release(self):

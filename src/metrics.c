@@ -1,0 +1,233 @@
+// SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause
+/*
+ * The text format of Prometheus (version 0.0.4). A reader sees the old file or the new
+ * one, never half of one: it is written beside it and renamed.
+ */
+#include "metrics.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <inttypes.h>
+#include <libgen.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "log.h"
+#include "version.h"
+
+/* As often as Prometheus commonly asks. An idle nsmon writes as well: the file's time shows that it lives. */
+#define INTERVAL_MS 15000
+
+#define NS_PER_MS 1000000
+
+struct metrics {
+	const char *path;
+	char *beside; /* where it is written before it takes its place */
+	double started; /* seconds since 1970 */
+	uint64_t started_ms; /* CLOCK_MONOTONIC */
+	uint64_t due_ms;
+	bool failing;
+};
+
+static uint64_t now_ms(void)
+{
+	struct timespec ts;
+
+	clock_gettime(CLOCK_MONOTONIC, &ts);
+	return (uint64_t)ts.tv_sec * 1000 + (uint64_t)ts.tv_nsec / NS_PER_MS;
+}
+
+/* A new file, also where one was left by somebody who was killed; it may be anybody's. */
+static int open_beside(const struct metrics *metrics)
+{
+	int fd, err;
+
+	if (unlink(metrics->beside) && errno != ENOENT)
+		return -errno;
+	fd = open(metrics->beside, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
+	if (fd < 0)
+		return -errno;
+	if (fchmod(fd, 0644) == 0)
+		return fd;
+	err = -errno;
+	close(fd);
+	unlink(metrics->beside);
+	return err;
+}
+
+/* A rename would take the place of a device or a link, too. */
+static int check_path(const char *path)
+{
+	struct stat st;
+
+	if (lstat(path, &st))
+		return errno == ENOENT ? 0 : -errno;
+	return S_ISREG(st.st_mode) ? 0 : -EINVAL;
+}
+
+int metrics_open(struct metrics **result, const char *path)
+{
+	struct metrics *metrics = calloc(1, sizeof(*metrics));
+	struct timespec ts;
+	int err;
+
+	if (!metrics)
+		return -ENOMEM;
+	clock_gettime(CLOCK_REALTIME, &ts);
+	metrics->path = path;
+	metrics->started = (double)ts.tv_sec + (double)ts.tv_nsec / 1e9;
+	metrics->started_ms = now_ms();
+	err = asprintf(&metrics->beside, "%s.tmp", path) < 0 ? -ENOMEM : check_path(path);
+	if (err == -ENOMEM)
+		metrics->beside = NULL;
+	if (!err)
+		err = open_beside(metrics);
+	if (err < 0) {
+		metrics_close(metrics);
+		return err;
+	}
+	close(err);
+	unlink(metrics->beside);
+	*result = metrics;
+	return 0;
+}
+
+void metrics_close(struct metrics *metrics)
+{
+	if (!metrics)
+		return;
+	free(metrics->beside);
+	free(metrics);
+}
+
+bool metrics_may_write(const struct metrics *metrics)
+{
+	char *copy;
+	bool may;
+
+	if (!metrics)
+		return true;
+	copy = strdup(metrics->path);
+	may = copy && faccessat(AT_FDCWD, dirname(copy), W_OK | X_OK, AT_EACCESS) == 0;
+	free(copy);
+	return may;
+}
+
+int metrics_due_ms(const struct metrics *metrics)
+{
+	uint64_t now;
+
+	if (!metrics)
+		return -1;
+	now = now_ms();
+	return metrics->due_ms <= now ? 0 : (int)(metrics->due_ms - now);
+}
+
+static void describe(FILE *file, const char *name, const char *type, const char *help)
+{
+	fprintf(file, "# HELP %s %s\n# TYPE %s %s\n", name, help, name, type);
+}
+
+static void one(FILE *file, const char *name, const char *type, const char *help, uint64_t value)
+{
+	describe(file, name, type, help);
+	fprintf(file, "%s %" PRIu64 "\n", name, value);
+}
+
+static void by_event(FILE *file, const char *name, const uint64_t values[NSMON_KINDS])
+{
+	for (int kind = 0; kind < NSMON_KINDS; kind++)
+		if (is_counted(kind))
+			fprintf(file, "%s{event=\"%s\"} %" PRIu64 "\n", name, kind_names[kind],
+				values[kind]);
+}
+
+static void write_counts(FILE *file, const struct totals *totals)
+{
+	describe(file, "nsmon_records_total", "counter",
+		 "Records that were written, of events that the kernel delivered.");
+	by_event(file, "nsmon_records_total", totals->written);
+	one(file, "nsmon_picture_records_total", "counter",
+	    "Records that were written of pictures of all tasks: proc records, and recovered ones "
+	    "of "
+	    "each event.",
+	    totals->written[NSMON_PROC]);
+	describe(file, "nsmon_lost_total", "counter",
+		 "Records that were lost, in the kernel or since the output did not take them.");
+	by_event(file, "nsmon_lost_total", totals->lost_of);
+	one(file, "nsmon_unwritten_total", "counter",
+	    "Records that the output did not take, as on a full disk.", totals->unwritten);
+}
+
+static void write_all(FILE *file, const struct metrics *metrics,
+		      const struct metrics_values *values)
+{
+	describe(file, "nsmon_build_info", "gauge", "Always 1; what runs is in the labels.");
+	fprintf(file, "nsmon_build_info{version=\"%s\",backend=\"%s\"} 1\n", NSMON_VERSION,
+		values->backend);
+	describe(file, "nsmon_start_time_seconds", "gauge", "When nsmon started, since 1970.");
+	fprintf(file, "nsmon_start_time_seconds %.3f\n", metrics->started);
+	describe(file, "nsmon_uptime_seconds", "gauge", "How long nsmon runs.");
+	fprintf(file, "nsmon_uptime_seconds %.3f\n",
+		(double)(now_ms() - metrics->started_ms) / 1000);
+	write_counts(file, values->totals);
+	one(file, "nsmon_output_failing", "gauge",
+	    "1 where the last write to the output failed, else 0.", values->output_failing);
+	one(file, "nsmon_repairs_total", "counter",
+	    "Pictures of all tasks that were taken after a loss.", values->repairs);
+	one(file, "nsmon_ring_buffer_size_bytes", "gauge", "Size of the ring buffer in the kernel.",
+	    values->ring_size);
+	one(file, "nsmon_ring_buffer_waiting_bytes", "gauge",
+	    "The most that waited in the ring buffer when it was read, since the last write of "
+	    "this "
+	    "file.",
+	    values->ring_waiting);
+	one(file, "nsmon_tasks", "gauge", "Tasks in the table that the stream adds up to.",
+	    values->tasks);
+	one(file, "nsmon_containers", "gauge", "Containers that have a cgroup.",
+	    values->containers);
+}
+
+static int write_file(const struct metrics *metrics, const struct metrics_values *values)
+{
+	int fd = open_beside(metrics);
+	FILE *file;
+	int err = 0;
+
+	if (fd < 0)
+		return fd;
+	file = fdopen(fd, "w");
+	if (!file) {
+		err = -errno;
+		close(fd);
+	} else {
+		errno = 0;
+		write_all(file, metrics, values);
+		if (fflush(file) || ferror(file))
+			err = errno ? -errno : -EIO;
+		if (fclose(file) && !err)
+			err = -errno;
+	}
+	if (!err && rename(metrics->beside, metrics->path))
+		err = -errno;
+	if (err)
+		unlink(metrics->beside);
+	return err;
+}
+
+void metrics_write(struct metrics *metrics, const struct metrics_values *values)
+{
+	int err = write_file(metrics, values);
+
+	metrics->due_ms = now_ms() + INTERVAL_MS;
+	if (err && !metrics->failing)
+		log_error("--metrics: cannot write %s: %s; tracing goes on, and so do the attempts",
+			  metrics->path, strerror(-err));
+	else if (!err && metrics->failing)
+		log_note("--metrics: writing %s works again", metrics->path);
+	metrics->failing = err != 0;
+}
