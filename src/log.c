@@ -5,8 +5,12 @@
 #include <ctype.h>
 #include <errno.h>
 #include <stdarg.h>
+#include <stdbool.h>
+#include <stdint.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 static enum log_level shown = LOG_LEVEL_NOTE;
@@ -21,8 +25,38 @@ enum log_level log_get_level(void)
 	return shown;
 }
 
+/*
+ * Is standard error the journal? systemd says which stream it gave (systemd.exec(5):
+ * JOURNAL_STREAM); a program that was started with another one inherits the variable.
+ */
+static bool is_journal(void)
+{
+	const char *given = getenv("JOURNAL_STREAM");
+	char own[64];
+	struct stat st;
+
+	if (!given || fstat(STDERR_FILENO, &st))
+		return false;
+	snprintf(own, sizeof(own), "%ju:%ju", (uintmax_t)st.st_dev, (uintmax_t)st.st_ino);
+	return strcmp(given, own) == 0;
+}
+
+/* In front of a line, journald takes it for the priority (sd-daemon(3)). */
+static const char *priority(enum log_level level)
+{
+	switch (level) {
+	case LOG_LEVEL_ERROR:
+		return "<3>";
+	case LOG_LEVEL_NOTE:
+		return "<5>";
+	case LOG_LEVEL_DEBUG:
+		break;
+	}
+	return "<7>";
+}
+
 /* Names and paths that a message quotes may be anybody's: one line, no escapes. */
-static void write_message(const char *format, va_list args)
+static void write_message(enum log_level level, const char *format, va_list args)
 {
 	char message[2048];
 	char line[sizeof(message) * 4 + 16];
@@ -31,7 +65,8 @@ static void write_message(const char *format, va_list args)
 
 	if (vsnprintf(message, sizeof(message), format, args) < 0)
 		return;
-	len = (size_t)snprintf(line, sizeof(line), "nsmon: ");
+	len = (size_t)snprintf(line, sizeof(line),
+			       "%snsmon: ", is_journal() ? priority(level) : "");
 	for (const char *p = message; *p; p++) {
 		if (isprint((unsigned char)*p))
 			line[len++] = *p;
@@ -54,7 +89,7 @@ static void write_message(const char *format, va_list args)
 		if (shown < (level))                                                               \
 			return;                                                                    \
 		va_start(args, format);                                                            \
-		write_message(format, args);                                                       \
+		write_message(level, format, args);                                                \
 		va_end(args);                                                                      \
 	}
 

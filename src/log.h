@@ -14,7 +14,10 @@ void log_set_level(enum log_level level);
 
 enum log_level log_get_level(void);
 
-/* Writes "nsmon: " and the message, its control characters escaped, as one line. */
+/*
+ * Writes "nsmon: " and the message, its control characters escaped, as one line; where
+ * standard error is the systemd journal, with its priority in front.
+ */
 __attribute__((format(printf, 1, 2))) void log_error(const char *format, ...);
 __attribute__((format(printf, 1, 2))) void log_note(const char *format, ...);
 __attribute__((format(printf, 1, 2))) void log_debug(const char *format, ...);

@@ -371,6 +371,17 @@ def test_wrong_options_are_not_tried_again(configured):
     time.sleep(2)
     assert show("ActiveState", "NRestarts", "ExecMainStatus") == ("failed", "0", "2")
 
+def test_errors_can_be_selected(configured):
+    """The journal has an error as one, and what is no error as none."""
+    configured("-o json -w /var/log/nsmon/none/nsmon.json")
+    assert systemctl("start", UNIT, check=False).returncode == 1
+    assert any("/var/log/nsmon/none/nsmon.json" in line for line in of_service("--priority=err")), journal()
+    systemctl("stop", UNIT)
+    forget()
+    configured("-o json -w /var/log/nsmon/nsmon.json -v")
+    systemctl("start", UNIT)
+    assert of_service() and not of_service("--priority=err"), journal()
+
 
 def test_sandbox_allows_fields_of_the_journal_and_metrics(configured):
     """--journal and, in a directory that the service may write, --metrics."""
