@@ -745,7 +745,8 @@ static int run_trace(struct nsmon *nsmon)
 		log_error(
 			"--metrics '%s': %s; it takes a regular file, new or old, whose directory "
 			"can be written to",
-			nsmon->options.metrics, strerror(-err));
+			nsmon->options.metrics,
+			err == -EINVAL ? "it is no regular file" : strerror(-err));
 		output_close(nsmon->output);
 		return PREFLIGHT_WRONG_USAGE;
 	}
