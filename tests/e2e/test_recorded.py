@@ -27,7 +27,7 @@ def judge(recording):
 
 
 @pytest.fixture(scope="module")
-def recording(tmp_path_factory):
+def one_walk(tmp_path_factory):
     """One walk, and another program under the same nsmon before and after it."""
     top = tmp_path_factory.mktemp("recording")
     out, work, plan = top / "out", top / "work", top / "plan"
@@ -41,8 +41,8 @@ def recording(tmp_path_factory):
     return out
 
 
-def test_whole(recording):
-    status, said = judge(recording)
+def test_whole(one_walk):
+    status, said = judge(one_walk)
     assert status == 0 and "1 passed" in said, said
 
 
@@ -89,9 +89,9 @@ def end_early(out):
     (lose_the_book, "no book"),
     (end_early, "not whole"),
 ])
-def test_damaged(recording, tmp_path, damage, reason):
+def test_damaged(one_walk, tmp_path, damage, reason):
     out = tmp_path / "out"
-    shutil.copytree(recording, out)
+    shutil.copytree(one_walk, out)
     damage(out)
     status, said = judge(out)
     assert status == 1 and reason in said, said
