@@ -737,6 +737,8 @@ static void create_step(struct walker *w)
 					   CLONE3, CLONE3, CLONE3, VFORK, SPAWN };
 	struct birth b = { .call = calls[pick(w, ARRAY_SIZE(calls))], .work = walk, .step = true };
 
+	if ((b.call == VFORK || b.call == SPAWN) && !path_is_ours())
+		b.call = FORK; /* these exec by the path alone */
 	if (b.call == CLONE || b.call == CLONE3)
 		b.flags = pick_flags(w);
 	if (b.call == CLONE)
