@@ -22,6 +22,7 @@ import time
 
 import pytest
 
+import machine
 import nsmonlib as lib
 from test_ns import nanoseconds
 
@@ -299,9 +300,12 @@ def test_trace_of_everything(tmp_path):
     expected = lib.Expected(lib.read_book(book))
     for case in expected.cases:
         lib.check_case(expected, run.records, case)
-    driver = run.of(process.pid)
-    assert [r["event"] for r in driver] == ["fork", "exec", "exit"]
-    assert driver[0]["ppid"] == os.getpid() and driver[1]["args"] == [str(c) for c in command]
+    driver = {r["event"]: r for r in run.of(process.pid)}
+    stop = run.records[-1]
+    # A kernel may skip programs that it has preempted, and says how many: then one may be missing.
+    assert list(driver) == ["fork", "exec", "exit"] or (machine.overcounts() and stop["lost"]), (driver, stop, run.err)
+    assert "fork" not in driver or driver["fork"]["ppid"] == os.getpid()
+    assert "exec" not in driver or driver["exec"]["args"] == [str(c) for c in command]
 
 
 @pytest.fixture
