@@ -258,10 +258,19 @@ static bool is_before_picture(const struct state *state, const struct event *eve
 	return state->complete && state->tracks && event->time <= state->picture_end_ns;
 }
 
-/* ... where nobody was told of that picture: of the event everybody is. */
+/* From before the first picture was complete, where nobody was told of that: of the event everybody is. */
 static bool is_owed(const struct state *state, const struct event *event)
 {
-	return state->silent && is_before_picture(state, event);
+	return state->silent && state->complete && event->time <= state->picture_end_ns;
+}
+
+/*
+ * Does the row stand for nothing that a reader was told? A task can be read in the
+ * midst of its fork or exit, whose record is later than the end of the picture.
+ */
+static bool is_untold(const struct state *state, const struct row *row)
+{
+	return state->silent && row->data.seeded;
 }
 
 /* Has the newest picture of this task shown it already? */
@@ -320,7 +329,7 @@ static int find_told(struct state *state, const struct event *event, struct row 
 		rows_drop(&state->rows, found);
 		found = NULL;
 	}
-	if (found && found->data.kind == ROW_ENDING && is_owed(state, event)) {
+	if (found && found->data.kind == ROW_ENDING && is_untold(state, found)) {
 		if (event->kind == NSMON_EXIT)
 			rows_drop(&state->rows, found);
 		return 1;
@@ -431,7 +440,7 @@ static int handle_fork(struct state *state, const struct event *event)
 	int err;
 
 	if (row && row_is_of(row, event->task) && row->data.read_ns) /* a picture has it */
-		return is_owed(state, event) ? tell_as_it_is(state, event) : 0;
+		return is_untold(state, row) ? tell_as_it_is(state, event) : 0;
 	if (row && row_is_of(row, event->task)) {
 		rows_drop(&state->rows, row);
 	} else if (row) {

@@ -703,6 +703,47 @@ static void test_silent_picture(void **state)
 	says("");
 }
 
+/*
+ * The picture shows a child before its fork, and an end before its exit, are recorded:
+ * both may be later than the picture's end, and are told all the same.
+ */
+static void test_silent_picture_in_the_midst(void **state)
+{
+	struct who c = who(30, 30, 10);
+
+	(void)state;
+	assert_int_equal(give(picture(&init, 150 * MS, 0), seed_untold), 0);
+	assert_int_equal(give(picture(&a, 150 * MS, 0), seed_untold), 0);
+	assert_int_equal(give(picture(&b, END - 1, 0), seed_untold), 0);
+	assert_int_equal(give(picture(&c, END - 1, NSMON_PROC_ENDING), seed_untold), 0);
+	state_seeded(table, BEGIN, END);
+	reader.rows[30].exists = true;
+	forks(&a, &b, END + 1);
+	exits(&c, END + 1);
+	says("fork 20 of 10; exit 30");
+	unshares(&b, NSMON_NS_NET, 9, 400 * MS);
+	exits(&b, 500 * MS);
+	says("ns 20 net 103>9; exit 20");
+	pass(600 * MS, &init, &a, NULL);
+	says("");
+}
+
+/* Nor does it keep silent about changes where no forks and exits are asked for. */
+static void test_silent_picture_of_changes(void **state)
+{
+	(void)state;
+	options.events = 1U << NSMON_NS;
+	begin();
+	assert_int_equal(give(picture(&init, 150 * MS, 0), seed_untold), 0);
+	assert_int_equal(give(picture(&a, 150 * MS, 0), seed_untold), 0);
+	assert_int_equal(give(picture(&b, 151 * MS, NSMON_PROC_ENDING), seed_untold), 0);
+	state_seeded(table, BEGIN, END);
+	reader.rows[10].exists = reader.rows[20].exists = true;
+	unshares(&a, NSMON_NS_NET, 9, 120 * MS);
+	unshares(&b, NSMON_NS_NET, 8, 121 * MS);
+	says("ns 10 net 103>9; ns 20 net 103>8");
+}
+
 static void test_unknown_task(void **state)
 {
 	struct who c = who(30, 30, 99);
@@ -2246,6 +2287,8 @@ int main(void)
 		TEST(test_child_of_a_thread),
 		TEST(test_healing),
 		TEST(test_silent_picture),
+		TEST(test_silent_picture_in_the_midst),
+		TEST(test_silent_picture_of_changes),
 		TEST(test_unknown_task),
 		TEST(test_exec_is_told_once),
 		TEST(test_reuse_of_a_number),
