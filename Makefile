@@ -51,7 +51,7 @@ CFLAGS ?= $(if $(DEBUG),-O0,-O2) -g
 WERROR = -Werror
 WARNINGS := -Wall -Wextra -Wstrict-prototypes -Wmissing-prototypes -Wshadow $(WERROR)
 SANITIZE := $(if $(SAN),-fsanitize=address$(comma)undefined -fno-sanitize-recover=all -fno-omit-frame-pointer)
-# SYSTEMD=: without libsystemd, where it is there; nsmon then tells a service manager nothing.
+# SYSTEMD=: without libsystemd, where it is there; nsmon then has no --journal.
 SYSTEMD := $(if $(CROSS),,$(shell $(PKG_CONFIG) --exists libsystemd 2>/dev/null && echo libsystemd))
 SYSTEMD_CFLAGS := $(if $(SYSTEMD),-DHAVE_SYSTEMD $(shell $(PKG_CONFIG) --cflags $(SYSTEMD)))
 SYSTEMD_LIBS := $(if $(SYSTEMD),$(shell $(PKG_CONFIG) --libs $(SYSTEMD)))

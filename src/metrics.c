@@ -59,41 +59,123 @@ static int open_beside(const struct metrics *metrics)
 	return err;
 }
 
-/* A rename would take the place of a device or a link, too. */
-static int check_path(const char *path)
+/*
+ * Is there nothing in its place that a rename would take away? A device, a link, or what is
+ * not ours. Returns 0; -EINVAL for no regular file; -EEXIST for other contents; or a negative
+ * errno.
+ */
+static int check_contents(const char *path)
 {
+	static const char ours[] = "# HELP nsmon_";
+	char begin[sizeof(ours) - 1];
 	struct stat st;
+	ssize_t n;
+	int fd;
 
 	if (lstat(path, &st))
 		return errno == ENOENT ? 0 : -errno;
-	return S_ISREG(st.st_mode) ? 0 : -EINVAL;
+	if (!S_ISREG(st.st_mode))
+		return -EINVAL;
+	fd = open(path, O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC);
+	if (fd < 0)
+		return -errno;
+	n = read(fd, begin, sizeof(begin));
+	if (n < 0)
+		n = -errno;
+	close(fd);
+	if (n < 0)
+		return (int)n;
+	return memcmp(begin, ours, (size_t)n) == 0 ? 0 : -EEXIST;
 }
 
-int metrics_open(struct metrics **result, const char *path)
+/* By directory and name: what is written may not be there yet. */
+static bool is_same_place(const char *a, const char *b)
+{
+	char *paths[] = { strdup(a), strdup(b), strdup(a), strdup(b) };
+	struct stat in[2];
+	bool same = paths[0] && paths[1] && paths[2] && paths[3] &&
+		    strcmp(basename(paths[0]), basename(paths[1])) == 0 &&
+		    stat(dirname(paths[2]), &in[0]) == 0 && stat(dirname(paths[3]), &in[1]) == 0 &&
+		    in[0].st_dev == in[1].st_dev && in[0].st_ino == in[1].st_ino;
+
+	for (size_t i = 0; i < sizeof(paths) / sizeof(*paths); i++)
+		free(paths[i]);
+	return same;
+}
+
+static bool is_output(const char *path, const char *output)
+{
+	struct stat file, out;
+
+	if (output)
+		return is_same_place(path, output);
+	return lstat(path, &file) == 0 && S_ISREG(file.st_mode) &&
+	       fstat(STDOUT_FILENO, &out) == 0 && file.st_dev == out.st_dev &&
+	       file.st_ino == out.st_ino;
+}
+
+static const char *describe_fault(int err)
+{
+	switch (err) {
+	case -EINVAL:
+		return "it is no regular file";
+	case -EEXIST:
+		return "it holds something else than metrics of nsmon, which would be lost";
+	case -EBUSY:
+		return "the records are written there";
+	}
+	return strerror(-err);
+}
+
+/* Can the file be written where it is to be? *at: the one of the two that is in the way. */
+static int try_files(const struct metrics *metrics, const char *output, const char **at)
+{
+	const char *const files[] = { metrics->path, metrics->beside };
+	int fd, err;
+
+	for (size_t i = 0; i < sizeof(files) / sizeof(*files); i++) {
+		*at = files[i];
+		if (is_output(files[i], output))
+			return -EBUSY;
+		err = check_contents(files[i]);
+		if (err == -EEXIST || (err && files[i] == metrics->path))
+			return err;
+	}
+	fd = open_beside(metrics);
+	if (fd < 0)
+		return fd;
+	close(fd);
+	unlink(metrics->beside);
+	return 0;
+}
+
+int metrics_open(struct metrics **result, const char *path, const char *output)
 {
 	struct metrics *metrics = calloc(1, sizeof(*metrics));
+	const char *at = path;
 	struct timespec ts;
-	int err;
+	int err = -ENOMEM;
 
-	if (!metrics)
-		return -ENOMEM;
-	clock_gettime(CLOCK_REALTIME, &ts);
-	metrics->path = path;
-	metrics->started = (double)ts.tv_sec + (double)ts.tv_nsec / 1e9;
-	metrics->started_ms = now_ms();
-	err = asprintf(&metrics->beside, "%s.tmp", path) < 0 ? -ENOMEM : check_path(path);
-	if (err == -ENOMEM)
-		metrics->beside = NULL;
-	if (!err)
-		err = open_beside(metrics);
-	if (err < 0) {
-		metrics_close(metrics);
-		return err;
+	if (metrics) {
+		clock_gettime(CLOCK_REALTIME, &ts);
+		metrics->path = path;
+		metrics->started = (double)ts.tv_sec + (double)ts.tv_nsec / 1e9;
+		metrics->started_ms = now_ms();
+		if (asprintf(&metrics->beside, "%s.tmp", path) < 0)
+			metrics->beside = NULL;
+		else
+			err = try_files(metrics, output, &at);
 	}
-	close(err);
-	unlink(metrics->beside);
-	*result = metrics;
-	return 0;
+	if (!err) {
+		*result = metrics;
+		return 0;
+	}
+	log_error("--metrics '%s': %s%s%s; it takes a file, new or with metrics of nsmon, whose "
+		  "directory can be written to",
+		  path, at == path ? "" : at,
+		  at == path ? "" : ", where it is written first: ", describe_fault(err));
+	metrics_close(metrics);
+	return err;
 }
 
 void metrics_close(struct metrics *metrics)
@@ -194,10 +276,15 @@ static void write_all(FILE *file, const struct metrics *metrics,
 
 static int write_file(const struct metrics *metrics, const struct metrics_values *values)
 {
-	int fd = open_beside(metrics);
 	FILE *file;
-	int err = 0;
+	int fd, err;
 
+	err = check_contents(metrics->path);
+	if (err)
+		return err;
+	if (check_contents(metrics->beside) == -EEXIST)
+		return -EEXIST;
+	fd = open_beside(metrics);
 	if (fd < 0)
 		return fd;
 	file = fdopen(fd, "w");
@@ -226,7 +313,7 @@ void metrics_write(struct metrics *metrics, const struct metrics_values *values)
 	metrics->due_ms = now_ms() + INTERVAL_MS;
 	if (err && !metrics->failing)
 		log_error("--metrics: cannot write %s: %s; tracing goes on, and so do the attempts",
-			  metrics->path, strerror(-err));
+			  metrics->path, describe_fault(err));
 	else if (!err && metrics->failing)
 		log_note("--metrics: writing %s works again", metrics->path);
 	metrics->failing = err != 0;

@@ -23,11 +23,11 @@ struct metrics_values {
 };
 
 /*
- * Writes nothing yet, but finds out whether path can be written. Borrows path; the caller
- * closes it. Returns 0; -EINVAL where path is there and no regular file; or a
- * negative errno.
+ * Writes nothing yet, but finds out whether path can be written. output: the file that the
+ * records go to, which may not be there yet; NULL: standard output. Borrows path; the caller
+ * closes it. Returns 0 or a negative errno, which is told on standard error.
  */
-int metrics_open(struct metrics **metrics, const char *path);
+int metrics_open(struct metrics **metrics, const char *path, const char *output);
 
 /* Does nothing for NULL. The file stays. */
 void metrics_close(struct metrics *metrics);
@@ -40,7 +40,8 @@ int metrics_due_ms(const struct metrics *metrics);
 
 /*
  * Puts a whole new file (mode 0644) in the old one's place, in the text format of
- * Prometheus. What goes wrong is told on standard error once; the next write tries again.
+ * Prometheus, unless that has become something else than metrics. What goes wrong is told on
+ * standard error once; the next write tries again.
  */
 void metrics_write(struct metrics *metrics, const struct metrics_values *values);
 

@@ -711,7 +711,8 @@ static int open_output(struct nsmon *nsmon)
 			  JOURNAL_SOCKET, strerror(-err));
 	else if (output_open_journal(&nsmon->output) == 0)
 		return 0;
-	return PREFLIGHT_WRONG_USAGE;
+	/* A journal that does not run now may run when a service manager tries again. */
+	return err == -ENOSYS ? PREFLIGHT_WRONG_USAGE : 1;
 }
 
 /* Is there no reader whose terminal may go away? Then SIGHUP asks to open the file again. */
@@ -737,19 +738,13 @@ static int run_trace(struct nsmon *nsmon)
 	err = preflight(&nsmon->options, &nsmon->kernel);
 	if (err)
 		return err;
-	err = open_output(nsmon);
-	if (err)
-		return err;
-	err = nsmon->options.metrics ? metrics_open(&nsmon->metrics, nsmon->options.metrics) : 0;
-	if (err) {
-		log_error(
-			"--metrics '%s': %s; it takes a regular file, new or old, whose directory "
-			"can be written to",
-			nsmon->options.metrics,
-			err == -EINVAL ? "it is no regular file" : strerror(-err));
-		output_close(nsmon->output);
+	if (nsmon->options.metrics &&
+	    metrics_open(&nsmon->metrics, nsmon->options.metrics, nsmon->options.write_path))
 		return PREFLIGHT_WRONG_USAGE;
-	}
+	status = open_output(nsmon);
+	if (status)
+		goto out;
+	status = 1;
 	if (install_signals(is_for_nobody(nsmon)) || open_probe(nsmon))
 		goto out;
 	err = open_epoll(nsmon);
@@ -780,6 +775,7 @@ out:
 	probe_close(nsmon->probe);
 	metrics_close(nsmon->metrics);
 	output_close(nsmon->output);
+	service_close(&nsmon->service);
 	return status;
 }
 

@@ -1,16 +1,20 @@
 // SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause
-/* Alone knows libsystemd, without which it tells nothing. Must not know how a trace is made. */
+/*
+ * Alone knows the protocol of sd_notify(3): datagrams of lines "NAME=value" to the socket
+ * that the environment names. libsystemd's own function waits where the manager does not
+ * read, and nsmon must not. Must not know how a trace is made.
+ */
 #include "service.h"
 
+#include <errno.h>
 #include <inttypes.h>
+#include <limits.h>
+#include <stddef.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
-
-#ifdef HAVE_SYSTEMD
-#include <systemd/sd-daemon.h>
-#endif
+#include <unistd.h>
 
 #define SOCKET_VARIABLE "NOTIFY_SOCKET"
 
@@ -20,6 +24,12 @@
 /* A status is for people, and each costs the manager a wake-up. */
 #define STATUS_NS (5000 * NS_PER_MS)
 
+/* Between two attempts to tell it what it had no room for. */
+#define RETRY_NS (250 * NS_PER_MS)
+
+/* What must not be left out, in the order in which it is told. */
+enum { RELOADING = 1, READY = 2 };
+
 static uint64_t now_ns(void)
 {
 	struct timespec ts;
@@ -28,82 +38,125 @@ static uint64_t now_ns(void)
 	return (uint64_t)ts.tv_sec * 1000 * NS_PER_MS + (uint64_t)ts.tv_nsec;
 }
 
-/* Microseconds; 0 where none is set, or it is meant for another process. */
-static uint64_t take_watchdog(void)
+static bool parse_number(const char *text, uint64_t max, uint64_t *value)
 {
-	uint64_t usec = 0;
+	char *end;
 
-#ifdef HAVE_SYSTEMD
-	if (sd_watchdog_enabled(1, &usec) <= 0)
-		usec = 0;
-#else
-	unsetenv("WATCHDOG_USEC");
-	unsetenv("WATCHDOG_PID");
-#endif
-	return usec;
+	if (!text || *text < '0' || *text > '9')
+		return false;
+	errno = 0;
+	*value = strtoull(text, &end, 10);
+	return !errno && !*end && *value <= max;
 }
 
-/* The library looks for the socket in the environment, where it stays no longer than that. */
-static void tell(const struct service *service, const char *message)
+/* sd_watchdog_enabled(3). Nanoseconds; 0 where none is set, or it is meant for another process. */
+static uint64_t take_watchdog(void)
 {
-	if (!service->socket)
-		return;
-#ifdef HAVE_SYSTEMD
-	if (setenv(SOCKET_VARIABLE, service->socket, 1) == 0)
-		sd_notify(1, message);
-#else
-	(void)message;
-#endif
+	const char *pid = getenv("WATCHDOG_PID");
+	uint64_t us, of = 0;
+
+	if (!parse_number(getenv("WATCHDOG_USEC"), INT64_MAX / NS_PER_US, &us))
+		us = 0;
+	if (pid && !(parse_number(pid, INT_MAX, &of) && of == (uint64_t)getpid()))
+		us = 0;
+	unsetenv("WATCHDOG_USEC");
+	unsetenv("WATCHDOG_PID");
+	return us * NS_PER_US;
+}
+
+/* A path, or after '@' an abstract name. */
+static bool set_manager(struct service *service, const char *name)
+{
+	struct sockaddr_un *manager = &service->manager;
+	size_t len = name ? strlen(name) : 0;
+
+	if (len < 2 || len >= sizeof(manager->sun_path) || (*name != '/' && *name != '@'))
+		return false;
+	manager->sun_family = AF_UNIX;
+	memcpy(manager->sun_path, name, len);
+	service->manager_len = (socklen_t)(offsetof(struct sockaddr_un, sun_path) + len);
+	if (*name == '@')
+		manager->sun_path[0] = 0;
+	else
+		service->manager_len++;
+	return true;
 }
 
 void service_open(struct service *service)
 {
-	const char *socket = getenv(SOCKET_VARIABLE);
-
-	*service = (struct service){ .beat_ns = take_watchdog() * NS_PER_US / 2 };
-#ifdef HAVE_SYSTEMD
-	if (socket)
-		service->socket = strdup(socket);
-#else
-	(void)socket;
-#endif
+	*service = (struct service){ .fd = -1, .beat_ns = take_watchdog() / 2 };
+	if (set_manager(service, getenv(SOCKET_VARIABLE)))
+		service->fd = socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC, 0);
 	unsetenv(SOCKET_VARIABLE);
-	if (!service->socket)
+	if (service->fd < 0)
 		service->beat_ns = 0;
 }
 
 bool service_is_managed(const struct service *service)
 {
-	return service->socket;
+	return service->fd >= 0;
 }
 
-void service_ready(struct service *service)
+/* false: it has no room now. One that is gone is told nothing, and need not be told again. */
+static bool tell(const struct service *service, const char *message)
 {
-	tell(service, "READY=1\nSTATUS=Tracing");
-	service->next_beat_ns = now_ns() + service->beat_ns;
+	return sendto(service->fd, message, strlen(message), MSG_DONTWAIT | MSG_NOSIGNAL,
+		      (const struct sockaddr *)&service->manager, service->manager_len) >= 0 ||
+	       (errno != EAGAIN && errno != ENOBUFS);
 }
 
 /* Managers from 253 on tell an answer to this reload from one to another by the time. */
-void service_reloading(const struct service *service)
+static bool tell_reloading(const struct service *service)
 {
 	char message[80];
 
 	snprintf(message, sizeof(message), "RELOADING=1\nMONOTONIC_USEC=%" PRIu64,
-		 now_ns() / NS_PER_US);
-	tell(service, message);
+		 service->reloading_us);
+	return tell(service, message);
 }
 
-void service_reloaded(const struct service *service)
+static void tell_owed(struct service *service)
 {
-	tell(service, "READY=1");
+	service->next_try_ns = now_ns() + RETRY_NS;
+	if (service->owed & RELOADING && tell_reloading(service))
+		service->owed &= ~(unsigned int)RELOADING;
+	if (service->owed == READY &&
+	    tell(service, service->reloading_us ? "READY=1" : "READY=1\nSTATUS=Tracing"))
+		service->owed = 0;
 }
 
-void service_stopping(const struct service *service)
+static void owe(struct service *service, unsigned int what)
 {
-	tell(service, "STOPPING=1");
+	if (service->fd < 0)
+		return;
+	service->owed |= what;
+	tell_owed(service);
 }
 
-static void tell_status(struct service *service, const struct totals *totals, bool failing)
+void service_ready(struct service *service)
+{
+	service->next_beat_ns = now_ns() + service->beat_ns;
+	owe(service, READY);
+}
+
+void service_reloading(struct service *service)
+{
+	service->reloading_us = now_ns() / NS_PER_US;
+	owe(service, RELOADING);
+}
+
+void service_reloaded(struct service *service)
+{
+	owe(service, READY);
+}
+
+void service_stopping(struct service *service)
+{
+	if (service->fd >= 0)
+		tell(service, "STOPPING=1");
+}
+
+static bool tell_status(const struct service *service, const struct totals *totals, bool failing)
 {
 	const uint64_t *written = totals->written;
 	char message[256];
@@ -113,38 +166,59 @@ static void tell_status(struct service *service, const struct totals *totals, bo
 		 " ns, %" PRIu64 " cgroup; %" PRIu64 " lost",
 		 failing ? "Cannot write" : "Tracing", written[NSMON_FORK], written[NSMON_EXEC],
 		 written[NSMON_EXIT], written[NSMON_NS], written[NSMON_CGROUP], totals->lost);
-	tell(service, message);
+	return tell(service, message);
 }
 
 void service_turn(struct service *service, const struct totals *totals, bool failing)
 {
 	uint64_t seen, now;
 
-	if (!service->socket)
+	if (service->fd < 0)
 		return;
 	now = now_ns();
+	if (service->owed && now >= service->next_try_ns)
+		tell_owed(service);
 	if (service->beat_ns && now >= service->next_beat_ns) {
 		service->next_beat_ns = now + service->beat_ns;
-		tell(service, "WATCHDOG=1");
+		if (!tell(service, "WATCHDOG=1") && service->beat_ns > RETRY_NS)
+			service->next_beat_ns = now + RETRY_NS;
 	}
 	seen = lost_count(totals->written) + totals->lost;
-	if (now < service->next_status_ns ||
-	    (seen == service->told && failing == service->told_failing))
+	service->has_news = seen != service->told || failing != service->told_failing;
+	if (!service->has_news || now < service->next_status_ns)
 		return;
 	service->next_status_ns = now + STATUS_NS;
+	if (!tell_status(service, totals, failing))
+		return;
 	service->told = seen;
 	service->told_failing = failing;
-	tell_status(service, totals, failing);
+	service->has_news = false;
 }
 
 int service_due_ms(const struct service *service)
 {
-	uint64_t now;
+	uint64_t due = UINT64_MAX, now;
 
-	if (!service->beat_ns)
+	if (service->fd < 0)
+		return -1;
+	if (service->beat_ns)
+		due = service->next_beat_ns;
+	if (service->owed && service->next_try_ns < due)
+		due = service->next_try_ns;
+	if (service->has_news && service->next_status_ns < due)
+		due = service->next_status_ns;
+	if (due == UINT64_MAX)
 		return -1;
 	now = now_ns();
-	if (now >= service->next_beat_ns)
+	if (now >= due)
 		return 0;
-	return (int)((service->next_beat_ns - now) / NS_PER_MS) + 1;
+	due = (due - now) / NS_PER_MS + 1;
+	return due < INT_MAX ? (int)due : INT_MAX;
+}
+
+void service_close(struct service *service)
+{
+	if (service->fd >= 0)
+		close(service->fd);
+	service->fd = -1;
 }

@@ -5,36 +5,50 @@
 
 #include <stdbool.h>
 #include <stdint.h>
+#include <sys/socket.h>
+#include <sys/un.h>
 
 #include "format.h"
 
+/* All times are nanoseconds of CLOCK_MONOTONIC. */
 struct service {
-	const char *socket; /* NULL: nobody asks */
+	int fd; /* -1: nobody asks */
+	struct sockaddr_un manager;
+	socklen_t manager_len;
 	uint64_t beat_ns; /* between two signs of life; 0: none are wanted */
-	uint64_t next_beat_ns; /* of CLOCK_MONOTONIC, as the others */
+	uint64_t next_beat_ns;
 	uint64_t next_status_ns;
+	uint64_t next_try_ns; /* of what is owed */
+	uint64_t reloading_us;
+	unsigned int owed; /* what the manager had no room for */
 	uint64_t told; /* records, when the status was last told */
 	bool told_failing;
+	bool has_news; /* than the status that was last told */
 };
 
 /*
  * Takes what the environment says out of it: it is not for a COMMAND, which inherits the
- * rest. Built without libsystemd nsmon tells nothing. service is not to be freed.
+ * rest. The caller closes it.
  */
 void service_open(struct service *service);
 
 /* Did a service manager start nsmon, and does it listen? */
 bool service_is_managed(const struct service *service);
 
+/*
+ * None of these waits: a manager may be busy, and the trace goes on. What it had no room for
+ * service_turn() tells it later.
+ */
+
 /* Everything is attached, and the picture, where one is wanted, is told. */
 void service_ready(struct service *service);
 
 /* Around what SIGHUP asks for. */
-void service_reloading(const struct service *service);
-void service_reloaded(const struct service *service);
+void service_reloading(struct service *service);
+void service_reloaded(struct service *service);
 
 /* The trace ends. */
-void service_stopping(const struct service *service);
+void service_stopping(struct service *service);
 
 /*
  * For each turn of the loop: a sign of life, where one is due, and what has been seen, where
@@ -43,7 +57,9 @@ void service_stopping(const struct service *service);
  */
 void service_turn(struct service *service, const struct totals *totals, bool failing);
 
-/* Milliseconds to the next sign of life; -1: none is wanted. A status waits for the next turn. */
+/* Milliseconds until service_turn() has something to tell; -1: not before something happens. */
 int service_due_ms(const struct service *service);
+
+void service_close(struct service *service);
 
 #endif

@@ -177,10 +177,27 @@ def test_refused(tmp_path, where, why):
     assert pathlib.Path("/dev/null").is_char_device()
 
 
+@pytest.mark.quick
+@pytest.mark.parametrize("log", ["nsmon.prom", "nsmon.prom.tmp", "none/../nsmon.prom", None])
+def test_not_in_the_place_of_the_records(tmp_path, log):
+    """Or of what somebody else has there: it would be lost."""
+    path, witness = tmp_path / "nsmon.prom", tmp_path / "witness"
+    (tmp_path / "none").mkdir()
+    if log is None:
+        path.write_text("a log\n")
+    options = ["-w", f"{tmp_path}/{log}"] if log else []
+    run = lib.run([lib.NSMON, *options, f"--metrics={path}", "--", "touch", witness])
+    (line,) = run.stderr.decode().splitlines()
+    assert (run.returncode, run.stdout) == (2, b"") and not witness.exists()
+    assert f"--metrics '{path}'" in line and ("the records are written there" if log else "something else") in line
+    assert sorted(os.listdir(tmp_path)) == ["none"] + ([] if log else ["nsmon.prom"])
+    assert log or path.read_text() == "a log\n"
+
+
 def test_killed(tmp_path):
     """What a nsmon that was killed may leave beside it is in nobody's way."""
     path = tmp_path / "nsmon.prom"
-    (tmp_path / "nsmon.prom.tmp").write_text("half a fi")
+    (tmp_path / "nsmon.prom.tmp").write_text("# HELP nsmon_build_info Alwa")
     with subprocess.Popen(lib.nsmon_argv(f"--metrics={path}", "-q"), stdout=subprocess.DEVNULL) as nsmon:
         lib.wait_until(path.exists, "the first file", 60)
         nsmon.send_signal(signal.SIGKILL)

@@ -351,9 +351,6 @@ class Manager:
 
 @pytest.fixture
 def manager(tmp_path):
-    linked = lib.run(["ldd", lib.NSMON]).stdout
-    if b"libsystemd" not in linked:
-        pytest.skip("this nsmon was built without libsystemd")
     with Manager(tmp_path) as made:
         yield made
 
@@ -431,6 +428,47 @@ def test_service_says_that_it_cannot_write(tmp_path, manager):
             while not manager.wait_for("STATUS")["STATUS"].startswith("Cannot write: "):
                 pass
             assert nsmon.stop(signal.SIGTERM) == 1
+
+
+def test_the_last_status_is_true(tmp_path, manager):
+    """What happens just after a status is told too, when nothing happens any more: within five seconds, as the manual says."""
+    with lib.Server(tmp_path) as server:
+        with lib.Live(tmp_path, "-q", "-p", server.pid, env=manager.environment()) as nsmon:
+            manager.wait_for("READY")
+            children = []
+            for _ in range(2):
+                children.append(server.order("fork")[0]["child"])
+                nsmon.wait_for(lambda r: r.get("pid") == children[-1] and r["event"] == "exit", "the child")
+                while not STATUS.fullmatch(manager.wait_for("STATUS", timeout=7)["STATUS"]):
+                    pass
+            told = STATUS.fullmatch(manager.heard[-1][1]["STATUS"])
+            assert tuple(map(int, told.groups())) == (2, 0, 2, 0, 0, 0)
+            nsmon.stop(signal.SIGTERM)
+
+
+def test_manager_that_does_not_read(tmp_path, manager):
+    """Its socket is full: nsmon traces all the same, and READY gets through as soon as there is room."""
+    other = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+    other.setblocking(False)
+    full = 0
+    with other, contextlib.suppress(BlockingIOError):
+        while True:
+            other.sendto(b"X=1", manager.path)
+            full += 1
+    with lib.Server(tmp_path) as server:
+        environment = manager.environment(WATCHDOG_USEC="400000")
+        with lib.Live(tmp_path, "-q", "-p", server.pid, env=environment) as nsmon:
+            nsmon.wait_started()
+            for _ in range(12):
+                child = server.order("fork")[0]["child"]
+                nsmon.wait_for(lambda r: r.get("pid") == child and r["event"] == "exit", "the child")
+            nsmon.process.send_signal(signal.SIGHUP)
+            for _ in range(full):
+                assert manager.listen(0) == {"X": "1"}
+            heard = [manager.listen(lib.seconds(10)) for _ in range(2)]
+            assert "RELOADING" in heard[0] and heard[1]["READY"] == "1"
+            manager.wait_for("WATCHDOG")
+            assert nsmon.stop(signal.SIGTERM) == 0
 
 
 def test_watchdog_is_fed_by_the_loop(tmp_path, manager):

@@ -362,6 +362,52 @@ def test_what_was_lost_is_found_again(configured):
         left.wait()
 
 
+def as_somebody(group, *command):
+    """What a program gets that is not root."""
+    return lib.run(["setpriv", "--reuid=4712", f"--regid={group}", "--clear-groups", *command])
+
+
+def test_metrics_that_everybody_may_read(configured):
+    """By the option that the shipped file of options names."""
+    option = re.search(r"^#\s+(--metrics=\S+)", SHIPPED, re.M)[1]
+    configured(f"-o json -w {LOG} {option}")
+    systemctl("start", UNIT)
+    path = option.split("=")[1]
+    lib.wait_until(lambda: pathlib.Path(path).exists(), "the metrics")
+    run = as_somebody("nogroup", "cat", path)
+    assert run.returncode == 0 and b"\nnsmon_tasks " in run.stdout, run
+    assert of_service() == []
+
+
+def test_shipper_that_is_not_root(configured):
+    """As the README has it: only then can group adm read the file, and nobody else can."""
+    configured()
+    systemctl("start", UNIT)
+    wait_for_events()
+    assert as_somebody("adm", "cat", LOG).returncode == 1
+    readme = (lib.REPO / "README.md").read_text(encoding="utf-8")
+    commands = re.search(r"```sh\n(  systemctl stop [^`]*useradd .*?)```", readme, re.S)[1]
+    drop_in = pathlib.Path("/etc/systemd/system/nsmon.service.d/user.conf")
+    try:
+        assert lib.run(["sh", "-eux", "-c", commands]).returncode == 0
+        wait_for_events()
+        assert drop_in.exists() and show("User", "DynamicUser") == ("nsmon", "no")
+        assert of_service() == []
+        assert as_somebody("adm", "cat", LOG).stdout.count(b"\n") > 10
+        assert as_somebody("nogroup", "cat", LOG).returncode == 1
+    finally:
+        drop_in.unlink(missing_ok=True)
+        systemctl("daemon-reload")
+
+
+def test_no_journal_is_tried_again(configured):
+    """It may come: unlike a wrong option, that is no reason to give up."""
+    configured("--journal", InaccessiblePaths="/run/systemd/journal/socket")
+    systemctl("start", "--no-block", UNIT)
+    lib.wait_until(lambda: int(show("NRestarts")) >= 1, "another attempt")
+    assert any("--journal" in line for line in of_service())
+
+
 def test_wrong_options_are_not_tried_again(configured):
     configured("-o xml")
     run = systemctl("start", UNIT, check=False)

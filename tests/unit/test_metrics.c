@@ -101,7 +101,7 @@ static void test_values(void **state)
 	double started;
 
 	(void)state;
-	assert_int_equal(metrics_open(&metrics, path), 0);
+	assert_int_equal(metrics_open(&metrics, path, "/dev/null"), 0);
 	assert_int_equal(access(path, F_OK), -1); /* nothing is known yet */
 	assert_int_equal(access(beside, F_OK), -1);
 	assert_int_equal(metrics_due_ms(metrics), 0);
@@ -132,7 +132,8 @@ static void test_values(void **state)
 	has_line("nsmon_tasks 11");
 	has_line("nsmon_containers 18446744073709551615");
 	has_line("# TYPE nsmon_records_total counter");
-	assert_int_equal(sscanf(strstr(text, "\nnsmon_start_time_seconds") + 26, "%lf", &started), 1);
+	assert_int_equal(sscanf(strstr(text, "\nnsmon_start_time_seconds") + 26, "%lf", &started),
+			 1);
 	assert_true(started <= (double)time(NULL) + 1 && started > (double)time(NULL) - 60);
 }
 
@@ -143,12 +144,12 @@ static void test_takes_its_place(void **state)
 	int fd;
 
 	(void)state;
-	assert_int_equal(metrics_open(&metrics, path), 0);
+	assert_int_equal(metrics_open(&metrics, path, "/dev/null"), 0);
 	fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC, 0600);
 	assert_true(fd >= 0);
-	assert_int_equal(write(fd, "old\n", 4), 4);
+	assert_int_equal(write(fd, "# HELP nsmon_x\n", 15), 15);
 	metrics_write(metrics, &values);
-	assert_int_equal(pread(fd, old, sizeof(old), 0), 4);
+	assert_int_equal(pread(fd, old, sizeof(old), 0), 15);
 	close(fd);
 	read_file();
 	has_line("nsmon_tasks 11");
@@ -161,19 +162,33 @@ static void test_somebody_elses(void **state)
 
 	(void)state;
 	snprintf(other, sizeof(other), "%s/other", directory);
-	assert_int_equal(metrics_open(&metrics, path), 0);
+	assert_int_equal(metrics_open(&metrics, path, "/dev/null"), 0);
 	assert_int_equal(symlink(other, beside), 0);
 	metrics_write(metrics, &values);
 	assert_int_equal(access(other, F_OK), -1);
 	read_file();
 }
 
-static void refused(const char *where, int err)
+static void refused(const char *where, const char *output, int err, const char *why)
 {
 	struct metrics *none = NULL;
+	char said[CAPTURE_MAX];
 
-	assert_int_equal(metrics_open(&none, where), err);
+	capture_begin();
+	assert_int_equal(metrics_open(&none, where, output), err);
+	assert_int_equal(capture_end(said), 1);
+	assert_non_null(strstr(said, where));
+	assert_non_null(strstr(said, why));
 	assert_null(none);
+}
+
+static void put(const char *where, const char *contents)
+{
+	FILE *file = fopen(where, "w");
+
+	assert_non_null(file);
+	fputs(contents, file);
+	assert_int_equal(fclose(file), 0);
 }
 
 static void test_refused(void **state)
@@ -181,14 +196,88 @@ static void test_refused(void **state)
 	char under[160];
 
 	(void)state;
-	refused(directory, -EINVAL);
-	refused("/dev/null", -EINVAL); /* a rename would take its place */
+	refused(directory, NULL, -EINVAL, "no regular file");
+	refused("/dev/null", NULL, -EINVAL, "no regular file"); /* a rename would take its place */
 	snprintf(under, sizeof(under), "%s/none/file", directory);
-	refused(under, -ENOENT);
+	refused(under, NULL, -ENOENT, "No such file");
+	assert_int_equal(mkdir(beside, 0700), 0);
+	refused(path, NULL, -EISDIR, beside);
+	assert_int_equal(rmdir(beside), 0);
 	assert_int_equal(symlink("/dev/null", path), 0);
-	refused(path, -EINVAL);
+	refused(path, NULL, -EINVAL, "no regular file");
 	snprintf(under, sizeof(under), "%s/file", path);
-	refused(under, -ENOTDIR);
+	refused(under, NULL, -ENOTDIR, "Not a directory");
+}
+
+/* Where the records go, whatever it is called, and whether it is there yet or not. */
+static void test_output(void **state)
+{
+	char other[160];
+
+	(void)state;
+	snprintf(other, sizeof(other), "%s/.//%s", directory, strrchr(path, '/') + 1);
+	refused(path, other, -EBUSY, "the records are written there");
+	assert_int_equal(access(path, F_OK), -1);
+	strcat(other, ".tmp");
+	refused(path, other, -EBUSY, beside);
+	put(path, "");
+	refused(path, path, -EBUSY, "the records are written there");
+	snprintf(other, sizeof(other), "/%s", strrchr(path, '/') + 1);
+	assert_int_equal(metrics_open(&metrics, path, other), 0);
+}
+
+static void test_standard_output(void **state)
+{
+	int before = dup(STDOUT_FILENO);
+	int fd = open(path, O_WRONLY | O_CREAT | O_CLOEXEC, 0600);
+
+	(void)state;
+	fflush(stdout);
+	dup2(fd, STDOUT_FILENO);
+	refused(path, NULL, -EBUSY, "the records are written there");
+	dup2(before, STDOUT_FILENO);
+	close(before);
+	close(fd);
+	assert_int_equal(metrics_open(&metrics, path, NULL), 0);
+}
+
+static void assert_is(const char *where, const char *contents)
+{
+	char is[32] = { 0 };
+	FILE *file = fopen(where, "r");
+
+	assert_non_null(file);
+	assert_true(fread(is, 1, sizeof(is) - 1, file) < sizeof(is) - 1);
+	fclose(file);
+	assert_string_equal(is, contents);
+}
+
+/* Nobody's file is lost, neither at the start nor one that comes there later. */
+static void test_other_contents(void **state)
+{
+	char said[CAPTURE_MAX];
+
+	(void)state;
+	put(path, "# HELP other_metrics\n");
+	refused(path, NULL, -EEXIST, "something else than metrics");
+	assert_is(path, "# HELP other_metrics\n");
+	unlink(path);
+	put(beside, "mine");
+	refused(path, NULL, -EEXIST, beside);
+	assert_is(beside, "mine");
+	put(beside, "# HELP ns"); /* of one that was killed */
+	assert_int_equal(metrics_open(&metrics, path, NULL), 0);
+	for (int i = 0; i < 2; i++) {
+		put(i ? beside : path, "mine");
+		capture_begin();
+		metrics_write(metrics, &values);
+		assert_true((capture_end(said) == 1) == !i);
+		assert_is(i ? beside : path, "mine");
+		unlink(i ? beside : path);
+	}
+	metrics_write(metrics, &values);
+	read_file();
+	has_line("nsmon_tasks 11");
 }
 
 /* It is said once, also that it works again; what was there stays. */
@@ -198,7 +287,7 @@ static void test_failing(void **state)
 
 	(void)state;
 	snprintf(moved, sizeof(moved), "%s-moved", directory);
-	assert_int_equal(metrics_open(&metrics, path), 0);
+	assert_int_equal(metrics_open(&metrics, path, "/dev/null"), 0);
 	metrics_write(metrics, &values);
 	assert_int_equal(rename(directory, moved), 0);
 	capture_begin();
@@ -228,7 +317,7 @@ static void test_full(void **state)
 	struct rlimit limit, full;
 
 	(void)state;
-	assert_int_equal(metrics_open(&metrics, path), 0);
+	assert_int_equal(metrics_open(&metrics, path, "/dev/null"), 0);
 	metrics_write(metrics, &values);
 	signal(SIGXFSZ, SIG_IGN);
 	assert_int_equal(getrlimit(RLIMIT_FSIZE, &limit), 0);
@@ -260,8 +349,9 @@ static void test_none(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		TEST(test_values),  TEST(test_takes_its_place), TEST(test_somebody_elses),
-		TEST(test_refused), TEST(test_failing),		TEST(test_full),
+		TEST(test_values),	   TEST(test_takes_its_place), TEST(test_somebody_elses),
+		TEST(test_refused),	   TEST(test_output),	       TEST(test_standard_output),
+		TEST(test_other_contents), TEST(test_failing),	       TEST(test_full),
 		TEST(test_none),
 	};
 
