@@ -16,6 +16,7 @@ struct check {
 	bool btf;
 	char btf_error[80];
 	bool works[BACKENDS];
+	bool late[BACKENDS]; /* probe_may_be_late() */
 	bool snapshot; /* of some backend that works */
 	struct probe_refusal refusals[BACKENDS];
 	enum backend first; /* what auto takes; BACKEND_AUTO: none */
@@ -51,6 +52,7 @@ static void try_backends(struct check *check)
 		if (probe_open(&probe, check->options, check->kernel, b, &check->refusals[b]))
 			continue;
 		check->snapshot = check->snapshot || probe_has_iterator(probe);
+		check->late[b] = probe_may_be_late(probe);
 		probe_close(probe);
 		check->works[b] = true;
 		if (check->first == BACKEND_AUTO)
@@ -94,7 +96,8 @@ static void print_table(const struct check *check)
 	for (enum backend b = BACKEND_FENTRY; b <= BACKEND_TRACEPOINT; b++) {
 		printf("backend       %-10s ", backend_names[b]);
 		if (check->works[b])
-			printf("works%s\n", b == check->first ? ", and auto takes it" : "");
+			printf("works%s%s%s\n", b == check->first ? ", and auto takes it" : "",
+			       check->late[b] ? "; " : "", check->late[b] ? PROBE_LATE : "");
 		else
 			printf("no: %s\n", check->refusals[b].reason);
 	}
@@ -155,6 +158,9 @@ static void print_json(const struct check *check)
 		if (!check->works[b]) {
 			printf(",\"reason\":");
 			json_string(check->refusals[b].reason);
+		} else if (check->late[b]) {
+			printf(",\"limit\":");
+			json_string(PROBE_LATE);
 		}
 		printf("}");
 	}

@@ -59,6 +59,7 @@ struct probe {
 	size_t page;
 	enum backend backend;
 	bool preempts; /* programs may be skipped */
+	bool may_be_late; /* see probe_may_be_late() */
 	struct bpf_link *iterator; /* NULL: this kernel has none */
 	struct bpf_link *links[LINKS_MAX];
 	size_t link_count;
@@ -442,6 +443,11 @@ static int attach(struct probe *probe, const struct hook *hooks, size_t count,
 				      attach_error(err, probe->backend));
 		}
 		probe->links[probe->link_count++] = link;
+		/* What a return probe has no room for, kprobe_done sees, which is attached after them. */
+		if (hooks[i].kretprobe)
+			probe->may_be_late = true;
+		else if (program == probe->skel->progs.kprobe_done)
+			probe->may_be_late = false;
 	}
 	return 0;
 }
@@ -772,6 +778,11 @@ uint64_t probe_ring_waiting(const struct probe *probe)
 void probe_arm(struct probe *probe, enum nsmon_armed armed)
 {
 	__atomic_store_n(&probe->skel->bss->armed, armed, __ATOMIC_SEQ_CST);
+}
+
+bool probe_may_be_late(const struct probe *probe)
+{
+	return probe->may_be_late;
 }
 
 bool probe_has_iterator(const struct probe *probe)

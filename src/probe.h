@@ -86,6 +86,17 @@ void probe_expect_child(struct probe *probe, pid_t parent);
  */
 void probe_unfollow_ended(struct probe *probe, bool (*lives)(pid_t pid));
 
+/* What to say of a probe that may be late. */
+#define PROBE_LATE                                                                                 \
+	"this kernel serves at once no more calls of unshare and setns than it has processors; a " \
+	"change that it misses is told at the task's next call"
+
+/*
+ * Do changes hang on return probes alone? The kernel has only so many of them (one for each
+ * processor before 6.1), and perf_event_namespaces() cannot be probed (5.10).
+ */
+bool probe_may_be_late(const struct probe *probe);
+
 /* Does this kernel have task iterators, and are they attached? */
 bool probe_has_iterator(const struct probe *probe);
 
