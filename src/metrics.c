@@ -192,12 +192,15 @@ static void write_all(FILE *file, const struct metrics *metrics,
 	    values->containers);
 }
 
-static int write_file(const struct metrics *metrics, const struct metrics_values *values)
+/* On error *failed is the file that it is of. */
+static int write_file(const struct metrics *metrics, const struct metrics_values *values,
+		      const char **failed)
 {
 	int fd = open_beside(metrics);
 	FILE *file;
 	int err = 0;
 
+	*failed = metrics->beside;
 	if (fd < 0)
 		return fd;
 	file = fdopen(fd, "w");
@@ -212,8 +215,10 @@ static int write_file(const struct metrics *metrics, const struct metrics_values
 		if (fclose(file) && !err)
 			err = -errno;
 	}
-	if (!err && rename(metrics->beside, metrics->path))
+	if (!err && rename(metrics->beside, metrics->path)) {
 		err = -errno;
+		*failed = metrics->path;
+	}
 	if (err)
 		unlink(metrics->beside);
 	return err;
@@ -221,12 +226,13 @@ static int write_file(const struct metrics *metrics, const struct metrics_values
 
 void metrics_write(struct metrics *metrics, const struct metrics_values *values)
 {
-	int err = write_file(metrics, values);
+	const char *failed;
+	int err = write_file(metrics, values, &failed);
 
 	metrics->due_ms = now_ms() + INTERVAL_MS;
 	if (err && !metrics->failing)
 		log_error("--metrics: cannot write %s: %s; tracing goes on, and so do the attempts",
-			  metrics->path, strerror(-err));
+			  failed, strerror(-err));
 	else if (!err && metrics->failing)
 		log_note("--metrics: writing %s works again", metrics->path);
 	metrics->failing = err != 0;

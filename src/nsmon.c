@@ -693,6 +693,10 @@ static int open_output(struct nsmon *nsmon)
 	int err;
 
 	if (!options->journal) {
+		if (options->write_path && output_lacks_reader(options->write_path))
+			log_note("--write '%s': it is a named pipe that nobody reads; waiting for "
+				 "its reader",
+				 options->write_path);
 		err = output_open(&nsmon->output, options->write_path);
 		if (!err)
 			return 0;
@@ -746,7 +750,9 @@ static int run_trace(struct nsmon *nsmon)
 			"--metrics '%s': %s; it takes a regular file, new or old, whose directory "
 			"can be written to",
 			nsmon->options.metrics,
-			err == -EINVAL ? "it is no regular file" : strerror(-err));
+			err == -EINVAL	 ? "it is no regular file"
+			: err == -EISDIR ? "FILE.tmp, which it is written as first, is a directory"
+					 : strerror(-err));
 		output_close(nsmon->output);
 		return PREFLIGHT_WRONG_USAGE;
 	}
