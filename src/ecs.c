@@ -27,6 +27,9 @@ static const char *const classes[NSMON_KINDS] = {
 	[NSMON_LOST] = CLASS("event", "", "error"),
 };
 
+/* Of a thread that comes or goes while its process lives: to ECS a change of the process. */
+static const char class_of_thread[] = CLASS("event", PROCESS, "change");
+
 /* nsmon itself is no process event: ECS has no category for it. */
 #define CLASS_OF_RUN CLASS("event", "", "info")
 
@@ -74,6 +77,23 @@ static void begin(struct line *line, const struct run *run, const struct stamp *
 	begin_with(line, run, stamp, kind_names[kind], classes[kind], false);
 }
 
+static bool is_main_thread(const struct nsmon_task *task)
+{
+	return task->tid == task->pid;
+}
+
+/* A new thread of a process that is there already. */
+static bool is_new_thread(const struct event *event, enum nsmon_kind kind)
+{
+	return kind == NSMON_FORK && !is_main_thread(event->task);
+}
+
+/* Of a process that ends its last task's, whichever that is: the main thread may have ended before. */
+static bool is_thread_alone(const struct event *event, enum nsmon_kind kind)
+{
+	return is_new_thread(event, kind) || (kind == NSMON_EXIT && !event->exit.process_ends);
+}
+
 /* Closes nsmon's own members, and the record. */
 static void end(struct line *line)
 {
@@ -105,7 +125,7 @@ static void entity_id(struct line *line, const struct run *run, uint32_t pid, ui
 /* The name is that of a task: of the process only where it is its main thread. */
 static void names(struct line *line, const struct nsmon_task *task)
 {
-	bool main = task->tid == task->pid;
+	bool main = is_main_thread(task);
 
 	if (main) {
 		line_text(line, ",\"name\":");
@@ -126,6 +146,8 @@ static void parent(struct line *line, const struct run *run, const struct event 
 {
 	const bool fork = kind == NSMON_FORK;
 
+	if (is_new_thread(event, kind)) /* made by its own process, which is not its own parent */
+		return;
 	line_text(line, ",\"parent\":{\"pid\":");
 	line_u64(line, fork ? event->fork.creator_pid : event->task->ppid);
 	if (fork && event->fork.creator_start_ns)
@@ -198,6 +220,13 @@ static bool has_status(const struct event *event, enum nsmon_kind kind)
 	return kind == NSMON_EXIT && !event->recovered;
 }
 
+/* Did it end with its main thread, whose life was as long as its own? */
+static bool is_end_of_process(const struct event *event)
+{
+	return has_status(event, event->kind) && event->exit.process_ends &&
+	       is_main_thread(event->task);
+}
+
 static void process_members(struct line *line, const struct run *run, const struct stamp *stamp,
 			    const struct event *event, enum nsmon_kind kind)
 {
@@ -213,7 +242,7 @@ static void process_members(struct line *line, const struct run *run, const stru
 	line_text(line, "\"");
 	parent(line, run, event, kind);
 	program_members(line, event, kind);
-	if (has_status(event, kind))
+	if (has_status(event, kind) && event->exit.process_ends)
 		exit_members(line, stamp, (int)event->exit.status);
 	line_text(line, "},\"user\":{\"id\":\"");
 	line_u64(line, task->uid);
@@ -323,15 +352,27 @@ static void own_proc_members(struct line *line, const struct event *event)
 		member_true(line, "args_truncated");
 }
 
+static void own_fork_members(struct line *line, const struct event *event)
+{
+	member_u64(line, "ppid", event->fork.creator_pid);
+	member_u64(line, "ptid", event->fork.creator_tid);
+}
+
 static void own_exit_members(struct line *line, const struct event *event)
 {
 	int status = (int)event->exit.status;
 
-	if (!has_status(event, event->kind) || !WIFSIGNALED(status))
+	if (!has_status(event, event->kind))
 		return;
-	member_u64(line, "signal", (uint64_t)WTERMSIG(status));
-	if (WCOREDUMP(status))
-		member_true(line, "core");
+	if (WIFSIGNALED(status)) {
+		member_u64(line, "signal", (uint64_t)WTERMSIG(status));
+		if (WCOREDUMP(status))
+			member_true(line, "core");
+	} else if (!event->exit.process_ends) {
+		member_u64(line, "code", (uint64_t)WEXITSTATUS(status));
+	}
+	if (!is_end_of_process(event))
+		member_u64(line, "duration_ns", event->exit.duration_ns);
 }
 
 static void ecs_event(struct line *line, const struct run *run, const struct stamp *stamp,
@@ -340,8 +381,11 @@ static void ecs_event(struct line *line, const struct run *run, const struct sta
 	size_t len = 0;
 	const char *path = program(event, event->kind, &len);
 
-	begin(line, run, stamp, event->kind);
-	if (has_status(event, event->kind))
+	if (is_thread_alone(event, event->kind))
+		begin_with(line, run, stamp, kind_names[event->kind], class_of_thread, false);
+	else
+		begin(line, run, stamp, event->kind);
+	if (is_end_of_process(event))
 		member_u64(line, "duration", event->exit.duration_ns);
 	task_members(line, run, stamp, event, event->kind);
 	if (path && !is_absolute(path, len)) {
@@ -354,8 +398,10 @@ static void ecs_event(struct line *line, const struct run *run, const struct sta
 		own_proc_members(line, event);
 	else if (event->kind == NSMON_CGROUP)
 		json_move(line, event);
-	else
+	else if (event->kind == NSMON_EXIT)
 		own_exit_members(line, event);
+	else if (is_new_thread(event, event->kind))
+		own_fork_members(line, event);
 	if (event->recovered)
 		member_true(line, "recovered");
 	end(line);

@@ -68,6 +68,7 @@ static int decode_exit(struct event *event, const struct nsmon_header *h)
 	event->task = &r->task;
 	event->exit.status = r->status;
 	event->exit.duration_ns = r->duration_ns;
+	event->exit.process_ends = r->process_ends;
 	return 0;
 }
 

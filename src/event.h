@@ -57,7 +57,8 @@ struct event {
 		struct {
 			uint32_t status; /* as wait(2) returns it */
 			uint64_t duration_ns;
-		} exit; /* recovered: not known */
+			bool process_ends; /* it was the last task of its process */
+		} exit; /* recovered: process_ends alone is known */
 		struct {
 			const struct nsmon_ns_set *ns;
 			uint64_t exec_id; /* 0: it has not execed since its fork */

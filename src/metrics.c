@@ -274,14 +274,18 @@ static void write_all(FILE *file, const struct metrics *metrics,
 	    values->containers);
 }
 
-static int write_file(const struct metrics *metrics, const struct metrics_values *values)
+/* On error *failed is the file that it is of. */
+static int write_file(const struct metrics *metrics, const struct metrics_values *values,
+		      const char **failed)
 {
 	FILE *file;
 	int fd, err;
 
+	*failed = metrics->path;
 	err = check_contents(metrics->path);
 	if (err)
 		return err;
+	*failed = metrics->beside;
 	if (check_contents(metrics->beside) == -EEXIST)
 		return -EEXIST;
 	fd = open_beside(metrics);
@@ -299,8 +303,10 @@ static int write_file(const struct metrics *metrics, const struct metrics_values
 		if (fclose(file) && !err)
 			err = -errno;
 	}
-	if (!err && rename(metrics->beside, metrics->path))
+	if (!err && rename(metrics->beside, metrics->path)) {
 		err = -errno;
+		*failed = metrics->path;
+	}
 	if (err)
 		unlink(metrics->beside);
 	return err;
@@ -308,12 +314,13 @@ static int write_file(const struct metrics *metrics, const struct metrics_values
 
 void metrics_write(struct metrics *metrics, const struct metrics_values *values)
 {
-	int err = write_file(metrics, values);
+	const char *failed;
+	int err = write_file(metrics, values, &failed);
 
 	metrics->due_ms = now_ms() + INTERVAL_MS;
 	if (err && !metrics->failing)
 		log_error("--metrics: cannot write %s: %s; tracing goes on, and so do the attempts",
-			  metrics->path, describe_fault(err));
+			  failed, describe_fault(err));
 	else if (!err && metrics->failing)
 		log_note("--metrics: writing %s works again", metrics->path);
 	metrics->failing = err != 0;

@@ -758,7 +758,7 @@ static __always_inline __u32 process_status(struct task_struct *task)
 	return BPF_CORE_READ(task, group_leader, exit_code);
 }
 
-static __always_inline void report_exit(struct task_struct *task, bool process_ends)
+static __always_inline void report_exit(struct task_struct *task, bool group_dead, bool told)
 {
 	struct nsmon_counters *cpu = this_cpu_counters();
 	struct nsmon_exit *r;
@@ -781,8 +781,8 @@ static __always_inline void report_exit(struct task_struct *task, bool process_e
 		start = r->task.start_ns;
 	}
 	r->duration_ns = r->header.time - start;
-	r->status = process_ends ? process_status(task) : BPF_CORE_READ(task, exit_code);
-	r->zero = 0;
+	r->status = group_dead ? process_status(task) : BPF_CORE_READ(task, exit_code);
+	r->process_ends = group_dead && !told;
 	submit(r);
 }
 
@@ -819,7 +819,7 @@ static __always_inline int handle_exit(struct task_struct *task, bool group_dead
 		}
 	}
 	if (wants(NSMON_EXIT) && (filter.threads || (group_dead && !told)) && is_in_cgroup(task))
-		report_exit(task, group_dead);
+		report_exit(task, group_dead, told);
 	unfollow(&key, group_dead && !told);
 	return 0;
 }

@@ -695,6 +695,10 @@ static int open_output(struct nsmon *nsmon)
 	int err;
 
 	if (!options->journal) {
+		if (options->write_path && output_lacks_reader(options->write_path))
+			log_note("--write '%s': it is a named pipe that nobody reads; waiting for "
+				 "its reader",
+				 options->write_path);
 		err = output_open(&nsmon->output, options->write_path);
 		if (!err)
 			return 0;

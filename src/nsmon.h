@@ -13,7 +13,7 @@
 #endif
 
 /* Grows when a struct below changes its meaning. */
-#define NSMON_LAYOUT 3
+#define NSMON_LAYOUT 4
 
 /* TASK_COMM_LEN of the kernel. */
 #define NSMON_COMM_LEN 16
@@ -145,7 +145,7 @@ struct nsmon_exit {
 	struct nsmon_task task;
 	__u64 duration_ns;
 	__u32 status; /* as wait(2) returns it */
-	__u32 zero;
+	__u32 process_ends; /* 1: the task was the last one of its process, whose status it is */
 };
 
 struct nsmon_ns {
@@ -171,6 +171,7 @@ enum nsmon_proc_flag {
 	NSMON_PROC_KERNEL = 16, /* a kernel thread: it has no arguments */
 	NSMON_PROC_OTHER = 32, /* not let through by the filter: told to nobody */
 	NSMON_PROC_THREADS = 64, /* NSMON_CGROUP: the other threads of the process as well */
+	NSMON_PROC_LIVES = 128, /* other threads of its process go on */
 };
 
 /*

@@ -248,6 +248,21 @@ static void add_pid(struct argp_state *state, struct options *o, const char *tex
 	o->pids[o->pid_count++] = pid;
 }
 
+static const char *mode_name(enum mode mode)
+{
+	switch (mode) {
+	case MODE_CHECK:
+		return "check";
+	case MODE_LIST:
+		return "list";
+	case MODE_SCHEMA:
+		return "--schema";
+	case MODE_TRACE:
+		break;
+	}
+	return "a trace";
+}
+
 static void parse_argument(struct argp_state *state, struct options *o, const char *arg)
 {
 	/* state->quoted: where the arguments after "--" begin. */
@@ -262,6 +277,10 @@ static void parse_argument(struct argp_state *state, struct options *o, const ch
 	}
 	if (o->mode == MODE_TRACE && strcmp(arg, "list") == 0) {
 		o->mode = MODE_LIST;
+		return;
+	}
+	if (o->mode != MODE_TRACE) {
+		argp_error(state, "'%s': %s does not take it", arg, mode_name(o->mode));
 		return;
 	}
 	argp_error(state, "unknown command '%s': it is list, check, or -- COMMAND to trace one",
@@ -285,6 +304,34 @@ static void note_option(struct options *o, int key)
 	for (const struct argp_option *option = argp_options; option->name; option++)
 		if (option->key == key && !o->only_trace && is_only_for_trace(key))
 			o->only_trace = option->name;
+}
+
+static void refuse(struct argp_state *state, const struct options *o, const char *what)
+{
+	argp_error(state, "%s: %s does not take it", what, mode_name(o->mode));
+}
+
+/* What the command, or the want of one, does not take. */
+static void refuse_of_mode(struct argp_state *state, struct options *o)
+{
+	if (o->schema && o->mode != MODE_TRACE)
+		refuse(state, o, "--schema");
+	if (o->schema)
+		o->mode = MODE_SCHEMA;
+	if (o->command && o->mode != MODE_TRACE)
+		refuse(state, o, "COMMAND");
+	if (o->mode == MODE_LIST && o->only_trace)
+		argp_error(state, "--%s: list does not take it", o->only_trace);
+	if (o->mode == MODE_CHECK && o->journal)
+		refuse(state, o, "--journal");
+	if (o->mode == MODE_CHECK && o->write_path)
+		refuse(state, o, "--write");
+	if (o->mode == MODE_CHECK && o->metrics)
+		refuse(state, o, "--metrics");
+	if (o->tree && o->mode != MODE_LIST)
+		refuse(state, o, "--tree");
+	if (o->containers && o->mode != MODE_LIST)
+		refuse(state, o, "--containers");
 }
 
 static error_t parse_option(int key, char *arg, struct argp_state *state)
@@ -375,7 +422,7 @@ static error_t parse_option(int key, char *arg, struct argp_state *state)
 		o->container = arg;
 		break;
 	case OPT_SCHEMA:
-		o->mode = MODE_SCHEMA;
+		o->schema = true;
 		break;
 	case OPT_BUFFER:
 		if (options_parse_size(arg, (size_t)sysconf(_SC_PAGESIZE), &o->buffer))
@@ -411,28 +458,19 @@ static error_t parse_option(int key, char *arg, struct argp_state *state)
 				   "--journal: the records go to the journal or to a file, not to "
 				   "both: --write '%s'",
 				   o->write_path);
-		if (o->journal && o->mode == MODE_CHECK)
-			argp_error(state, "--journal: check does not take it");
 		if (state->quoted && !o->command)
 			argp_error(state, "'--' must be followed by a COMMAND");
-		if (o->command && o->mode != MODE_TRACE)
-			argp_error(state, "%s takes no COMMAND",
-				   o->mode == MODE_CHECK  ? "check"
-				   : o->mode == MODE_LIST ? "list"
-							  : "--schema");
 		if ((o->mode == MODE_LIST || o->mode == MODE_CHECK) && o->output == OUTPUT_ECS)
 			argp_error(state, "--output 'ecs': %s takes text or json",
 				   o->mode == MODE_LIST ? "list" : "check");
-		if (o->mode == MODE_LIST && o->only_trace)
-			argp_error(state, "--%s: list does not take it", o->only_trace);
-		if (o->mode == MODE_CHECK && o->write_path)
-			argp_error(state, "--write '%s': check does not take it", o->write_path);
-		if (o->mode == MODE_CHECK && o->metrics)
-			argp_error(state, "--metrics '%s': check does not take it", o->metrics);
-		if (o->tree && o->mode != MODE_LIST)
-			argp_error(state, "--tree: it is an option of list");
-		if (o->containers && (o->mode != MODE_LIST || o->tree))
-			argp_error(state, "--containers: it is an option of list, without --tree");
+		refuse_of_mode(state, o);
+		if (o->timestamps && o->output != OUTPUT_TEXT && !o->journal)
+			argp_error(state,
+				   "--timestamps: --output '%s' does not take it; its records have "
+				   "their time",
+				   output_format_names[o->output]);
+		if (o->containers && o->tree)
+			argp_error(state, "--containers: list takes it without --tree");
 		if (o->user && !o->command)
 			argp_error(state, "--user '%s': it needs a COMMAND to run, after '--'",
 				   o->user);

@@ -52,6 +52,7 @@ struct options {
 	bool failed;
 	bool snapshot; /* default: with json and ecs */
 	bool snapshot_given;
+	bool schema;
 	bool tree;
 	const char *only_trace; /* the first option that only a trace takes; NULL: none was given */
 	const char *cgroup; /* NULL: all */

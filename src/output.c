@@ -85,7 +85,25 @@ const char *output_open_error(const char *path, int err)
 
 	if (err == -ELOOP && lstat(path, &st) == 0 && S_ISLNK(st.st_mode))
 		return "it is a symbolic link, which is not followed";
+	if (err == -ENXIO && lstat(path, &st) == 0 && S_ISFIFO(st.st_mode))
+		return "it is a named pipe that nobody reads; its reader has to be there first";
+	if (err == -ENXIO && lstat(path, &st) == 0 && S_ISSOCK(st.st_mode))
+		return "it is a socket, which is not connected to";
 	return strerror(-err);
+}
+
+bool output_lacks_reader(const char *path)
+{
+	struct stat st;
+	int fd;
+
+	if (lstat(path, &st) || !S_ISFIFO(st.st_mode))
+		return false;
+	fd = open(path, O_WRONLY | O_NONBLOCK | OPEN_FLAGS);
+	if (fd < 0)
+		return errno == ENXIO;
+	close(fd);
+	return false;
 }
 
 int output_open(struct output **result, const char *path)

@@ -18,6 +18,9 @@ struct output;
  */
 int output_open(struct output **out, const char *path);
 
+/* Would output_open() wait for a reader of the named pipe at path? */
+bool output_lacks_reader(const char *path);
+
 /* What a negative errno of opening path means, in words for people; until the next call of strerror(). */
 const char *output_open_error(const char *path, int err);
 

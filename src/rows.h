@@ -46,6 +46,7 @@ struct row_data {
 	uint64_t event_ns; /* time of the newest event */
 	uint64_t read_ns; /* time of the newest picture */
 	generation_t generation;
+	generation_t lived_on; /* of the picture that showed its process without it */
 	uint8_t kind; /* enum row_kind */
 	bool seeded; /* by the first picture, which events from before it follow */
 	bool taken; /* by a thread that execed, which took the main thread's place */

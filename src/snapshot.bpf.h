@@ -81,6 +81,8 @@ static __always_inline __u32 proc_flags(struct task_struct *task)
 	if ((flags & NSMON_PROC_ENDING) && BPF_CORE_READ(task, exit_state) &&
 	    (!process || BPF_CORE_READ(task, signal, nr_threads) == 1))
 		flags |= NSMON_PROC_ENDED;
+	if (BPF_CORE_READ(task, signal, live.counter))
+		flags |= NSMON_PROC_LIVES;
 	return flags;
 }
 

@@ -182,7 +182,14 @@ static int tell_whole(struct state *state, struct row *row, const struct event *
 static int tell_end(struct state *state, struct row *row, uint64_t time)
 {
 	const struct nsmon_task task = row->data.task;
-	struct event found = { .kind = NSMON_EXIT, .time = time, .task = &task, .recovered = true };
+	const struct event found = {
+		.kind = NSMON_EXIT,
+		.time = time,
+		.task = &task,
+		.recovered = true,
+		.exit.process_ends =
+			task.tid == task.pid && row->data.lived_on != state->generation,
+	};
 	int64_t seq;
 
 	if (row->data.kind != ROW_TOLD || !state->tracks) {
@@ -1006,6 +1013,8 @@ int state_pass_task(struct state *state, const struct event *proc)
 	}
 	if (row && row->data.kind == ROW_ENDING)
 		row->data.generation = state->generation; /* its exit may still come */
+	if (row && flags & NSMON_PROC_ENDED && flags & NSMON_PROC_LIVES)
+		row->data.lived_on = state->generation;
 	if (flags & NSMON_PROC_ENDED || (row && row->data.kind != ROW_TOLD))
 		return 0; /* without its generation: state_end_pass() tells what is to be told */
 	if (row)

@@ -3,7 +3,7 @@
 # arguments as well.
 
 _nsmon() {
-	local cur=${COMP_WORDS[COMP_CWORD]} prev=${COMP_WORDS[COMP_CWORD - 1]} command= i
+	local cur=${COMP_WORDS[COMP_CWORD]} prev=${COMP_WORDS[COMP_CWORD - 1]} command= glued= i
 	COMPREPLY=()
 
 	# "=" breaks words: --output=json comes as three of them.
@@ -22,6 +22,11 @@ _nsmon() {
 		list | check) command=${COMP_WORDS[i]} ;;
 		esac
 	done
+
+	# A value may follow its letter at once, and letters without one go before: -ojson, -Toj.
+	if [[ $cur =~ ^(-[TstqvV]*)([oenrpw])(.+)$ ]]; then
+		glued=${BASH_REMATCH[1]}${BASH_REMATCH[2]} prev=-${BASH_REMATCH[2]} cur=${BASH_REMATCH[3]}
+	fi
 
 	case $prev in
 	-o | --output)
@@ -51,6 +56,7 @@ _nsmon() {
 		esac
 		;;
 	esac
+	COMPREPLY=("${COMPREPLY[@]/#/$glued}")
 }
 
 # Those of the words that begin as $cur does; behind a "=" belongs no blank.

@@ -22,13 +22,17 @@ import ecs  # noqa: E402
 pytestmark = [pytest.mark.once, pytest.mark.anywhere]
 
 
-@pytest.fixture(scope="module", autouse=True)
-def parser():
-    """Lines of ECS -> the JSON records that say the same; the form "ecs" of nsmonlib."""
+@pytest.fixture(scope="module")
+def validator():
     text = subprocess.run([lib.NSMON, "--schema", "-o", "ecs"], stdout=subprocess.PIPE, check=True).stdout
     schema = json.loads(text)
     jsonschema.Draft202012Validator.check_schema(schema)
-    validator = jsonschema.Draft202012Validator(schema)
+    return jsonschema.Draft202012Validator(schema)
+
+
+@pytest.fixture(scope="module", autouse=True)
+def parser(validator):
+    """Lines of ECS -> the JSON records that say the same; the form "ecs" of nsmonlib."""
     clock = time.clock_gettime_ns
     boot = clock(time.CLOCK_REALTIME) - clock(time.CLOCK_BOOTTIME)
     shapes = set()
@@ -72,8 +76,9 @@ def test_cases(work_ecs, case):
 
 
 @pytest.mark.quick
-def test_threads(parser, tmp_path, cgroups):
-    """With -T: the names of threads are not those of processes."""
+def test_threads(validator, tmp_path, cgroups):
+    """With -T: the names of threads are not those of processes, and neither are their beginning and their end. Each
+    process begins and ends once, also where its main thread ended before or another one execed in its place."""
     work = conftest.Work(runs.Run("driver", ("cases",), ("-T",), form="ecs"), tmp_path, cgroups)
     for case in work.expected.cases:
         if case not in work.expected.cannot:
@@ -81,6 +86,30 @@ def test_threads(parser, tmp_path, cgroups):
     records = [json.loads(line) for line in work.run.out.splitlines()]
     threads = [r for r in records if r.get("process", {}).get("pid", 0) != r.get("process", {}).get("thread", {}).get("id", 0)]
     assert threads and all("name" in r["process"]["thread"] and "name" not in r["process"] for r in threads)
+    for pid, birth in work.expected.births.items():
+        of_process = [r for r in records if r.get("process", {}).get("pid") == pid]
+        assert [r["event"]["type"] for r in of_process if r["event"]["action"] == "fork"].count(["start"]) == 1
+        (end,) = [r for r in of_process if r["event"]["type"] == ["end"]]
+        status = birth["status"]
+        assert end["process"]["exit_code"] == (128 + os.WTERMSIG(status) if os.WIFSIGNALED(status) else os.WEXITSTATUS(status))
+        assert end["process"]["end"] == end["@timestamp"]
+    alone = [r for r in records if r["event"]["action"] in ("fork", "exit") and r["event"]["type"] == ["change"]]
+    assert {r["event"]["action"] for r in alone} == {"fork", "exit"}
+    assert any(r in alone and "name" in r["process"] for r in records), "no main thread ended before its process"
+    for record in alone:
+        for wrong in as_of_process(record):
+            assert validator.is_valid(record) and not validator.is_valid(wrong), wrong
+            with pytest.raises(AssertionError):
+                ecs.check(wrong)
+
+
+def as_of_process(record):
+    """What a thread did, said as if its process had done it."""
+    if record["event"]["action"] == "fork":
+        parent = {"pid": record["process"]["pid"], "thread": {"id": record["nsmon"]["ptid"]}}
+        return [dict(record, event=dict(record["event"], type=["start"])), dict(record, process=dict(record["process"], parent=parent))]
+    end = {"exit_code": 0, "end": record["@timestamp"]}
+    return [dict(record, process=dict(record["process"], **end))]
 
 
 def start_ticks(pid):

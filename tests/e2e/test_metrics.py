@@ -209,3 +209,13 @@ def test_killed(tmp_path):
 def test_not_of_a_picture(command, tmp_path):
     run = lib.run([lib.NSMON, command, f"--metrics={tmp_path}/nsmon.prom"])
     assert run.returncode == 2 and "--metrics" in run.stderr.decode() and "does not take it" in run.stderr.decode()
+
+
+def test_directory_beside(tmp_path):
+    """Where FILE.tmp is no file, that is the name in the message; at the start, and later."""
+    path = tmp_path / "nsmon.prom"
+    beside = tmp_path / "nsmon.prom.tmp"
+    beside.mkdir()
+    run = lib.run([lib.NSMON, f"--metrics={path}", "--", "true"])
+    (line,) = run.stderr.decode().splitlines()
+    assert run.returncode == 2 and run.stdout == b"" and f"{path}.tmp, where" in line and "Is a directory" in line

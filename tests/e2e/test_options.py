@@ -63,7 +63,7 @@ def mode_options(command):
         good = (VALUES.get(long) or [good])[0]
         said = nsmon(command, f"--{long}={good}" if value else f"--{long}", "--tree", "--containers").stderr
         assert "option" in said or "take" in said, said
-        if f"{command} does not take it" not in said:
+        if f"--{long}: {command} does not take it" not in said:
             taken[long] = (short, value)
     return taken
 
@@ -281,6 +281,17 @@ def test_values_are_completed(shell, option, tmp_path):
         first, *others = VALUES[option]
         rest = {w.split(",")[-1] for w in complete(shell, f"nsmon --{option}={first},", tmp_path)}
         assert set(others) <= rest <= set(VALUES[option])
+
+
+@SHELLS
+@pytest.mark.parametrize("option", [o for o, v in VALUES.items() if v and TABLE[o][0]])
+def test_glued_values_are_completed(shell, option, tmp_path):
+    """Behind the letter of the option, and behind letters that take no value."""
+    value = VALUES[option][0]
+    meant = {v for v in VALUES[option] if v.startswith(value[:1])}
+    for letters in (f"-{TABLE[option][0]}", f"-q{TABLE[option][0]}"):
+        found = set(shell(f"nsmon {letters}{value[:1]}", tmp_path))
+        assert found in (meant, {letters + v for v in meant}), found
 
 
 @SHELLS

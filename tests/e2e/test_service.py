@@ -155,18 +155,24 @@ def test_what_ptrace_is_for(tmp_path, program):
         sleeper.wait()
 
 
-@pytest.mark.parametrize("whose", ["root", "nobody"])
-def test_a_file_that_is_to_be_opened_again(tmp_path, whose):
+@pytest.fixture(params=["root", "nobody"])
+def directory(request, tmp_path):
+    """(a directory, the capability that its owner makes nsmon keep to write in it)"""
+    path = tmp_path / "directory"
+    path.mkdir(mode=0o755)
+    if request.param == "root":
+        return path, set()
+    os.chown(path, NOBODY.pw_uid, NOBODY.pw_gid)
+    return path, {"dac_override"}
+
+
+def test_a_file_that_is_to_be_opened_again(tmp_path, directory):
     """In a directory of somebody else's that takes CAP_DAC_OVERRIDE, which is kept for it; rotation works in both."""
-    where = tmp_path / "log"
-    where.mkdir(mode=0o755)
-    if whose == "nobody":
-        os.chown(where, NOBODY.pw_uid, NOBODY.pw_gid)
+    where, kept = directory
     out = where / "out"
     with lib.Server(tmp_path) as server, lib.Live(tmp_path, "-q", "-w", out, "-p", server.pid) as nsmon:
         nsmon.wait_started(out)
-        names, _ = capabilities(nsmon.pid)
-        assert names & {"dac_override"} == ({"dac_override"} if whose == "nobody" else set())
+        assert capabilities(nsmon.pid)[0] & {"dac_override"} == kept
         out.rename(where / "old")
         nsmon.process.send_signal(signal.SIGHUP)
         lib.wait_until(out.exists, "the new file")
@@ -175,19 +181,14 @@ def test_a_file_that_is_to_be_opened_again(tmp_path, whose):
         assert nsmon.stop() == 0 and nsmon.err == ""
 
 
-@pytest.mark.parametrize("whose", ["root", "nobody"])
-def test_metrics_that_are_to_be_written_again(tmp_path, whose):
+def test_metrics_that_are_to_be_written_again(tmp_path, directory):
     """The same for the directory of --metrics; at the end, long after, the file is another one than at first."""
-    where = tmp_path / "metrics"
-    where.mkdir(mode=0o755)
-    if whose == "nobody":
-        os.chown(where, NOBODY.pw_uid, NOBODY.pw_gid)
+    where, kept = directory
     path = where / "nsmon.prom"
     with lib.Live(tmp_path, "-q", f"--metrics={path}") as nsmon:
         nsmon.wait_started()
         lib.wait_until(path.exists, "the metrics")
-        names, _ = capabilities(nsmon.pid)
-        assert names & {"dac_override"} == ({"dac_override"} if whose == "nobody" else set())
+        assert capabilities(nsmon.pid)[0] & {"dac_override"} == kept
         first = path.stat().st_ino
         assert nsmon.stop() == 0 and nsmon.err == "" and path.stat().st_ino != first
 
@@ -231,6 +232,26 @@ def test_link_that_is_swapped_in_before_the_rotation(tmp_path):
     assert target.read_text() == "kept"
     records = lib.parse_json(old.read_bytes() + out.read_bytes())
     assert [r["pid"] for r in records[1:-1]] == [first, first, second, second]
+
+
+def test_pipe_that_nobody_reads(tmp_path):
+    """At the start nsmon says for what it waits; at a rotation what is wrong, and goes on with what is open."""
+    pipe, out = tmp_path / "pipe", tmp_path / "log"
+    os.mkfifo(pipe)
+    with subprocess.Popen([lib.NSMON, "-w", pipe, "--", "true"], stderr=subprocess.PIPE) as nsmon:
+        line = nsmon.stderr.readline().decode()
+        assert str(pipe) in line and "nobody reads" in line and "waiting" in line
+        with open(pipe, "rb") as reader:
+            assert b"exec" in reader.read()
+        assert nsmon.wait(lib.seconds(20)) == 0
+    with lib.Live(tmp_path, "-q", "-w", out) as nsmon:
+        nsmon.wait_started(out)
+        out.rename(tmp_path / "old")
+        os.mkfifo(out)
+        nsmon.process.send_signal(signal.SIGHUP)
+        lib.wait_until(lambda: "\n" in nsmon.err, "a complaint")
+        assert str(out) in nsmon.err and "a named pipe that nobody reads" in nsmon.err
+        assert nsmon.stop() == 0
 
 
 def storm(path, forks):

@@ -164,10 +164,8 @@ class Rsyslog(Shipper):
     @contextlib.contextmanager
     def nsmon_into_pipe(self, *options):
         reader = subprocess.Popen(["nc", "-NU", self.pipe], stdin=subprocess.PIPE)
-        nsmon = subprocess.Popen(lib.nsmon_argv("-o", "json", *options), stdout=reader.stdin, stderr=subprocess.PIPE)
-        reader.stdin.close()
-        yield nsmon
-        end(nsmon)
+        with nsmon_into(reader.stdin, options) as nsmon:
+            yield nsmon
         assert reader.wait(lib.seconds(20)) == 0
 
 
@@ -183,12 +181,17 @@ class SyslogNg(Shipper):
         return ["-F", "--no-caps", "-f", main, "-R", self.directory / "state/persist", "-c", self.directory / "control",
                 "-p", self.directory / "pid", *modules]
 
-    @contextlib.contextmanager
     def nsmon_into_pipe(self, *options):
-        with open(self.pipe, "r+b", buffering=0) as fifo:  # 1<>
-            nsmon = subprocess.Popen(lib.nsmon_argv("-o", "json", *options), stdout=fifo, stderr=subprocess.PIPE)
-        yield nsmon
-        end(nsmon)
+        return nsmon_into(open(self.pipe, "r+b", buffering=0), options)  # 1<>
+
+
+@contextlib.contextmanager
+def nsmon_into(file, options):
+    """What it writes goes into this file, which nobody else keeps open."""
+    with file:
+        nsmon = subprocess.Popen(lib.nsmon_argv("-o", "json", *options), stdout=file, stderr=subprocess.PIPE)
+    yield nsmon
+    end(nsmon)
 
 
 def end(nsmon):

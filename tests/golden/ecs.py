@@ -170,6 +170,12 @@ def check(record):
     process = record.get("process")
     if process and "args" in process:
         assert process["args_count"] == len(process["args"])
+    if process:
+        # Its own members tell of the process: that it began, or ended, is not said where a thread of it did.
+        begins, ends = "start" in event["type"], "end" in event["type"]
+        assert not begins or process["thread"]["id"] == process["pid"], "a thread is no process that starts"
+        assert process.get("parent", {}).get("pid") != process["pid"], "a process is its own parent"
+        assert ("exit_code" in process) == ("end" in process) <= ends, "it did not end"
     if process and "entity_id" in process:
         key = f"{record['host']['boot']['id']}:{process['pid']}:{record['nsmon']['start_ns']}"
         assert process["entity_id"] == key
@@ -262,6 +268,7 @@ def _task(t, out, move, boot, within):
         out["code"] = code
     end = t.take("process.end")
     assert (end is None) == (code is None) and end in (None, out["time"])
+    assert code is None or "code" not in t.record["nsmon"], "the status of two"
     move("duration_ns", "event.duration")
     move("reason", "event.reason")
     move("error", "error.code")

@@ -13,7 +13,7 @@
  *   fork   ptid, creator (default: ppid), creator_start_ns, and for each changed namespace
  *          ns.TYPE=OLD:NEW:REASON and, for its ids, id.TYPE=OLD:NEW; no_fork
  *   exec   exec_id, filename, arg (again for each; bytes=... in place of them), old_tid, truncated
- *   exit   status, duration_ns
+ *   exit   status, duration_ns; process_ends=0 of a task that is not the last one of its process
  *   ns     ns.TYPE and id.TYPE, as for a fork; with ns=initial the others are told, too, which are
  *          those of a fresh system, or is.TYPE=INUM
  *   failed reason flags error
@@ -337,6 +337,7 @@ static int give_exit(void)
 	read_task(&record.exit.task);
 	record.exit.status = (uint32_t)number_field("status", 0);
 	record.exit.duration_ns = number_field("duration_ns", 0);
+	record.exit.process_ends = (uint32_t)number_field("process_ends", 1);
 	return give(sizeof(record.exit));
 }
 

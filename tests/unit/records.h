@@ -126,6 +126,7 @@ static inline size_t record_exit(union record *r, uint32_t pid, const char *comm
 	record_task(&r->exit.task, 1, pid, comm);
 	r->exit.status = status;
 	r->exit.duration_ns = 1500000;
+	r->exit.process_ends = 1;
 	return sizeof(r->exit);
 }
 

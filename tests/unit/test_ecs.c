@@ -130,10 +130,54 @@ static void test_thread(void **state)
 	(void)state;
 	record_exit(&record, 858, "worker", 0);
 	record.exit.task.tid = 860;
+	record.exit.process_ends = 0;
 	event = decode(record.header.size);
 	format(&event, -1);
+	has("\"type\":[\"change\"],\"action\":\"exit\",\"sequence\":7}");
 	has("\"thread\":{\"id\":860,\"name\":\"worker\"}");
 	lacks("\"name\":\"worker\",\"thread\"");
+	lacks("exit_code");
+	lacks("\"end\"");
+	has("\"code\":0,\"duration_ns\":1500000}}");
+	/* Found again: the same, and nothing of how. */
+	event.recovered = true;
+	format(&event, -1);
+	has("\"type\":[\"change\"]");
+	lacks("code");
+	lacks("duration");
+	/* Created by its own process, which is not its own parent. */
+	record_fork(&record, 858, 858, "worker");
+	record.fork.task.tid = 860;
+	record.fork.creator_tid = 859;
+	event = decode(record.header.size);
+	format(&event, -1);
+	has("\"type\":[\"change\"],\"action\":\"fork\"");
+	lacks("parent");
+	has("\"ppid\":858,\"ptid\":859}}");
+}
+
+/* The process ends with its last thread, though its main thread ended before. */
+static void test_main_thread_ends_first(void **state)
+{
+	struct event event;
+
+	(void)state;
+	record_exit(&record, 858, "main", SIGABRT | 0x80);
+	record.exit.process_ends = 0;
+	event = decode(record.header.size);
+	format(&event, -1);
+	has("\"type\":[\"change\"]");
+	has("\"name\":\"main\",\"thread\":{\"id\":858}");
+	lacks("exit_code");
+	lacks("\"end\"");
+	has("\"signal\":6,\"core\":true,\"duration_ns\":1500000}}");
+	record_exit(&record, 858, "worker", 5 << 8);
+	record.exit.task.tid = 860;
+	event = decode(record.header.size);
+	format(&event, -1);
+	has("\"type\":[\"end\"],\"action\":\"exit\",\"sequence\":7}");
+	has("\"exit_code\":5,\"end\":");
+	has("\"start_ns\":91003000000,\"duration_ns\":1500000}}");
 }
 
 static void test_program(void **state)
@@ -304,7 +348,7 @@ int main(void)
 		TEST(test_thread),	  TEST(test_program),
 		TEST(test_exit),	  TEST(test_changes_of_other_events),
 		TEST(test_failed),	  TEST(test_cgroup),
-		TEST(test_longest_line),
+		TEST(test_longest_line),  TEST(test_main_thread_ends_first),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

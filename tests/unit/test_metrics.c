@@ -294,7 +294,7 @@ static void test_failing(void **state)
 	metrics_write(metrics, &values);
 	metrics_write(metrics, &values);
 	assert_int_equal(capture_end(said), 1);
-	assert_non_null(strstr(said, path));
+	assert_non_null(strstr(said, beside));
 	assert_non_null(strstr(said, strerror(ENOENT)));
 	assert_true(metrics_due_ms(metrics) > 14000);
 	assert_int_equal(rename(moved, directory), 0);
@@ -308,6 +308,25 @@ static void test_failing(void **state)
 	assert_non_null(strstr(said, "works again"));
 	read_file();
 	has_line("nsmon_tasks 12");
+}
+
+/* The message names the file that something is wrong with. */
+static void test_directory_in_its_place(void **state)
+{
+	char said[CAPTURE_MAX];
+
+	(void)state;
+	assert_int_equal(metrics_open(&metrics, path, "/dev/null"), 0);
+	metrics_write(metrics, &values);
+	assert_int_equal(mkdir(beside, 0700), 0);
+	capture_begin();
+	metrics_write(metrics, &values);
+	assert_int_equal(capture_end(said), 1);
+	assert_non_null(strstr(said, beside));
+	metrics_close(metrics);
+	metrics = NULL;
+	refused(path, NULL, -EISDIR, "Is a directory");
+	assert_int_equal(rmdir(beside), 0);
 }
 
 /* As where the disk is full: the file that was half written is gone, the old one is there. */
@@ -349,9 +368,11 @@ static void test_none(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		TEST(test_values),	   TEST(test_takes_its_place), TEST(test_somebody_elses),
-		TEST(test_refused),	   TEST(test_output),	       TEST(test_standard_output),
-		TEST(test_other_contents), TEST(test_failing),	       TEST(test_full),
+		TEST(test_values),	   TEST(test_takes_its_place),
+		TEST(test_somebody_elses), TEST(test_refused),
+		TEST(test_output),	   TEST(test_standard_output),
+		TEST(test_other_contents), TEST(test_directory_in_its_place),
+		TEST(test_failing),	   TEST(test_full),
 		TEST(test_none),
 	};
 

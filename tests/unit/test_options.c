@@ -250,7 +250,7 @@ static void test_short_and_long(void **state)
 
 	(void)state;
 	PARSE(&o, "-o", "json", "-e", "fork,ns", "-n", "net,user", "-r", "setns,kernel", "-p", "858",
-	      "-p", "1", "-T", "-t", "-w", "/tmp/x", "-v", "-v");
+	      "-p", "1", "-T", "-w", "/tmp/x", "-v", "-v");
 	assert_int_equal(o.output, OUTPUT_JSON);
 	assert_int_equal(o.events, 1 << NSMON_FORK | 1 << NSMON_NS);
 	assert_int_equal(o.types, 1 << 3 | 1 << 6);
@@ -258,9 +258,13 @@ static void test_short_and_long(void **state)
 	assert_int_equal(o.pid_count, 2);
 	assert_int_equal(o.pids[0], 858);
 	assert_int_equal(o.pids[1], 1);
-	assert_true(o.threads && o.timestamps);
+	assert_true(o.threads && !o.timestamps);
 	assert_string_equal(o.write_path, "/tmp/x");
 	assert_int_equal(o.verbose, 2);
+	PARSE(&o, "-t");
+	assert_true(o.timestamps);
+	PARSE(&o, "-tojson", "--journal"); /* whose messages are lines of text */
+	assert_true(o.timestamps);
 
 	PARSE(&o, "--output=text", "--events=exit", "--types=cgroup", "--reasons=clone", "--pid=9",
 	      "--threads", "--timestamps", "--failed", "--write=y", "--buffer=8M",
@@ -413,7 +417,18 @@ static void test_wrong_values(void **state)
 	USAGE("--journal: check", "check", "--journal");
 	USAGE("--journal: list", "list", "--journal");
 	USAGE("--metrics ''", "--metrics=");
-	USAGE("--metrics 'x': check", "check", "--metrics=x");
+	USAGE("--metrics: check does not take it", "check", "--metrics=x");
+	USAGE("--write: check does not take it", "check", "--write=x");
+	USAGE("--schema: check does not take it", "check", "--schema");
+	USAGE("--schema: list does not take it", "--schema", "list");
+	USAGE("--schema: list does not take it", "list", "--schema");
+	USAGE("COMMAND: --schema does not take it", "--schema", "--", "ls");
+	USAGE("COMMAND: list does not take it", "list", "--", "ls");
+	USAGE("'list': check does not take it", "check", "list");
+	USAGE("--tree: a trace does not take it", "--tree");
+	USAGE("--containers: check does not take it", "check", "--containers");
+	USAGE("--timestamps: --output 'ecs' does not take it", "-t", "-o", "ecs");
+	USAGE("--timestamps: --output 'json' does not take it", "-ojson", "-t");
 	USAGE("--metrics: list", "list", "--metrics=x");
 	USAGE("--output 'ecs': list takes", "list", "-o", "ecs");
 	USAGE("--output 'ecs': check takes", "-o", "ecs", "check");

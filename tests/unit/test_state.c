@@ -36,6 +36,7 @@ static struct options options;
 static struct state *table;
 static struct reader reader;
 static char said[4096];
+static bool last_exit_ends_process;
 static size_t said_len;
 static uint64_t seq;
 static int refuse; /* so many records are written, the next is not; 0: all are */
@@ -83,6 +84,8 @@ static int64_t tell(void *context, const struct event *event, int type)
 	said_len += (size_t)snprintf(said + said_len, sizeof(said) - said_len, "%s", target);
 	if (told.recovered)
 		said_len += (size_t)snprintf(said + said_len, sizeof(said) - said_len, " found");
+	if (event->kind == NSMON_EXIT)
+		last_exit_ends_process = event->exit.process_ends;
 	assert_true(said_len < sizeof(said));
 	return (int64_t)seq;
 }
@@ -1176,6 +1179,49 @@ static void test_thread_that_moves_in_a_pass(void **state)
 	says("");
 	state_end_repair(table);
 	assert_int_equal(state_tasks(table), 2);
+}
+
+/* Whose exits were lost: of a main thread while its process lives, of a thread, and of a whole process. */
+static void test_what_ended_is_told(void **state)
+{
+	const uint32_t ended = NSMON_PROC_ENDING | NSMON_PROC_ENDED;
+	struct who thread = who(11, 10, 1);
+
+	(void)state;
+	options.threads = true;
+	begin();
+	seed_both();
+	forks(&a, &thread, 250 * MS);
+	says("fork 11 of 10");
+	state_begin_pass(table, 300 * MS, true);
+	pass_task(&init, 301 * MS, NSMON_PROC_LIVES);
+	pass_task(&a, 301 * MS, ended | NSMON_PROC_LIVES);
+	pass_task(&thread, 301 * MS, NSMON_PROC_LIVES);
+	end_pass();
+	says("exit 10 found");
+	assert_false(last_exit_ends_process);
+	pass(310 * MS, &init, NULL);
+	says("exit 11 found");
+	assert_false(last_exit_ends_process);
+	/* It lived when the picture before showed it, and is gone. */
+	begin();
+	seed_both();
+	state_begin_pass(table, 300 * MS, true);
+	pass_task(&init, 301 * MS, NSMON_PROC_LIVES);
+	pass_task(&a, 301 * MS, NSMON_PROC_LIVES);
+	end_pass();
+	pass(310 * MS, &init, NULL);
+	says("exit 10 found");
+	assert_true(last_exit_ends_process);
+	/* Nobody has waited for it yet. */
+	begin();
+	seed_both();
+	state_begin_pass(table, 300 * MS, true);
+	pass_task(&init, 301 * MS, NSMON_PROC_LIVES);
+	pass_task(&a, 301 * MS, ended);
+	end_pass();
+	says("exit 10 found");
+	assert_true(last_exit_ends_process);
 }
 
 /* A main thread that has ended, and the thread that execed in its place: one number, one start. */
@@ -2305,6 +2351,7 @@ int main(void)
 		TEST(test_nobody_rises_from_the_dead),
 		TEST(test_stranger_whose_parent_has_ended),
 		TEST(test_thread_that_moves_in_a_pass),
+		TEST(test_what_ended_is_told),
 		TEST(test_thread_takes_over),
 		TEST(test_passed_over),
 		TEST(test_change_of_a_partial_row),
