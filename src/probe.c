@@ -14,7 +14,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/mman.h>
 #include <sys/resource.h>
 #include <sys/syscall.h>
 #include <sys/sysinfo.h>
@@ -53,19 +52,13 @@
 
 struct probe {
 	struct nsmon_bpf *skel;
-	struct ring_buffer *ring;
-	const char *
-		positions; /* two pages: where the reader is, and where the kernel; NULL: not known */
-	size_t page;
+	struct ring *ring;
 	enum backend backend;
 	bool preempts; /* programs may be skipped */
 	struct bpf_link *iterator; /* NULL: this kernel has none */
 	struct bpf_link *links[LINKS_MAX];
 	size_t link_count;
 	int64_t boot_offset_ns;
-	probe_record_fn function; /* during probe_read() */
-	void *context;
-	int left;
 };
 
 /* One attachment: a program of the skeleton and the kernel function it goes to. */
@@ -487,16 +480,6 @@ static int seed_followed(struct probe *probe, const struct options *options)
 	return 0;
 }
 
-static int on_record(void *context, void *data, size_t size)
-{
-	struct probe *probe = context;
-	int err = probe->function(probe->context, data, size);
-
-	if (err)
-		return err;
-	return --probe->left > 0 ? 0 : -EAGAIN;
-}
-
 static bool memlock_is_limited(void)
 {
 	struct rlimit limit;
@@ -512,15 +495,14 @@ static int attach_iterator(struct probe *probe, struct probe_refusal *refusal)
 					strerror(errno));
 }
 
-/* The layout is that of kernel/bpf/ringbuf.c; libbpf tells of it from 1.3 on. For metrics alone. */
-static void map_positions(struct probe *probe)
+static int refuse_load(struct probe_refusal *refusal, int err, enum backend backend,
+		       const struct kernel *kernel)
 {
-	void *pages;
-
-	probe->page = (size_t)sysconf(_SC_PAGESIZE);
-	pages = mmap(NULL, 2 * probe->page, PROT_READ, MAP_SHARED,
-		     bpf_map__fd(probe->skel->maps.events), 0);
-	probe->positions = pages == MAP_FAILED ? NULL : pages;
+	if (err == -EPERM && kernel->counts_memlock && memlock_is_limited())
+		return refuse(refusal, err,
+			      "RLIMIT_MEMLOCK is too low, which kernels before 5.11 count BPF "
+			      "memory against (ulimit -l unlimited)");
+	return refuse(refusal, err, "%s", load_error(err, backend));
 }
 
 static int open_backend(struct probe *probe, const struct options *options,
@@ -548,12 +530,8 @@ static int open_backend(struct probe *probe, const struct options *options,
 	if (err)
 		return err;
 	err = nsmon_bpf__load(probe->skel);
-	if (err == -EPERM && kernel->counts_memlock && memlock_is_limited())
-		return refuse(refusal, err,
-			      "RLIMIT_MEMLOCK is too low, which kernels before 5.11 count BPF "
-			      "memory against (ulimit -l unlimited)");
 	if (err)
-		return refuse(refusal, err, "%s", load_error(err, probe->backend));
+		return refuse_load(refusal, err, probe->backend, kernel);
 	probe->preempts = kernel->built_preemptible;
 	err = connect_bodies(probe->skel);
 	if (err)
@@ -563,11 +541,10 @@ static int open_backend(struct probe *probe, const struct options *options,
 	if (err)
 		return refuse(refusal, err, "cannot follow the given processes: %s",
 			      strerror(-err));
-	probe->ring =
-		ring_buffer__new(bpf_map__fd(probe->skel->maps.events), on_record, probe, NULL);
-	if (!probe->ring)
-		return refuse(refusal, -errno, "cannot map the ring buffer: %s", strerror(errno));
-	map_positions(probe);
+	err = ring_new(&probe->ring, bpf_map__fd(probe->skel->maps.events),
+		       bpf_map__max_entries(probe->skel->maps.events));
+	if (err)
+		return refuse(refusal, err, "cannot map the ring buffer: %s", strerror(-err));
 	err = bpf_program__autoload(probe->skel->progs.snapshot) ? attach_iterator(probe, refusal)
 								 : 0;
 	if (err)
@@ -705,9 +682,7 @@ void probe_close(struct probe *probe)
 	if (!probe)
 		return;
 	probe_detach(probe);
-	ring_buffer__free(probe->ring);
-	if (probe->positions)
-		munmap((void *)probe->positions, 2 * probe->page);
+	ring_free(probe->ring);
 	nsmon_bpf__destroy(probe->skel);
 	free(probe);
 }
@@ -743,15 +718,9 @@ int probe_fd(const struct probe *probe)
 	return bpf_map__fd(probe->skel->maps.events);
 }
 
-int probe_read(struct probe *probe, probe_record_fn function, void *context, int max)
+int probe_read(struct probe *probe, ring_record_fn function, void *context, int max)
 {
-	int n;
-
-	probe->function = function;
-	probe->context = context;
-	probe->left = max;
-	n = ring_buffer__consume(probe->ring);
-	return n == -EAGAIN ? max : n;
+	return ring_read(probe->ring, function, context, max);
 }
 
 uint64_t probe_ring_size(const struct probe *probe)
@@ -761,12 +730,7 @@ uint64_t probe_ring_size(const struct probe *probe)
 
 uint64_t probe_ring_waiting(const struct probe *probe)
 {
-	const unsigned long *consumer = (const void *)probe->positions;
-	const unsigned long *producer = (const void *)(probe->positions + probe->page);
-
-	if (!probe->positions)
-		return 0;
-	return __atomic_load_n(producer, __ATOMIC_ACQUIRE) - *consumer;
+	return ring_waiting(probe->ring);
 }
 
 void probe_arm(struct probe *probe, enum nsmon_armed armed)
