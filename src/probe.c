@@ -10,6 +10,7 @@
 #include <bpf/libbpf.h>
 #include <errno.h>
 #include <linux/membarrier.h>
+#include <malloc.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -22,6 +23,7 @@
 
 #include "log.h"
 #include "nsmon.skel.h"
+#include "trial.h"
 
 /* include/linux/errno.h: what arm64 before 6.4 says to a trampoline. */
 #define KERNEL_ENOTSUPP 524
@@ -505,6 +507,28 @@ static int refuse_load(struct probe_refusal *refusal, int err, enum backend back
 	return refuse(refusal, err, "%s", load_error(err, backend));
 }
 
+/* What the kernel does not take at all is refused without loading everything for it. */
+static int try_backend(enum backend backend, const struct options *options,
+		       const struct kernel *kernel, const struct btf *btf,
+		       struct probe_refusal *refusal)
+{
+	static const char function[] = "ksys_unshare";
+	int err = 0;
+
+	if (!wants(options, NSMON_NS)) /* then nothing is attached to functions */
+		return 0;
+	if (backend == BACKEND_FENTRY) {
+		err = trial_trampoline(btf, function);
+		if (err)
+			return refuse_load(refusal, err, backend, kernel);
+	} else if (backend == BACKEND_KPROBE) {
+		err = trial_kprobe();
+		if (err)
+			return refuse(refusal, err, "%s: %s", function, attach_error(err, backend));
+	}
+	return 0;
+}
+
 static int open_backend(struct probe *probe, const struct options *options,
 			const struct kernel *kernel, const struct btf *btf,
 			struct probe_refusal *refusal)
@@ -520,6 +544,9 @@ static int open_backend(struct probe *probe, const struct options *options,
 		return refuse(refusal, -ENOENT,
 			      "trampolines need the kernel's own BTF in %s, which is not there",
 			      KERNEL_BTF_PATH);
+	err = try_backend(probe->backend, options, kernel, btf, refusal);
+	if (err)
+		return err;
 	probe->skel = nsmon_bpf__open_opts(&opts);
 	if (!probe->skel)
 		return refuse(refusal, -errno, "%s", strerror(errno));
@@ -549,7 +576,9 @@ static int open_backend(struct probe *probe, const struct options *options,
 								 : 0;
 	if (err)
 		return err;
-	return attach(probe, hooks, count, refusal);
+	err = attach(probe, hooks, count, refusal);
+	malloc_trim(0); /* libbpf is done with the kernel's BTF */
+	return err;
 }
 
 static int open_with_btf(struct probe **result, const struct options *options,
