@@ -15,12 +15,14 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <sys/resource.h>
 #include <sys/syscall.h>
 #include <sys/sysinfo.h>
 #include <time.h>
 #include <unistd.h>
 
+#include "excerpt.h"
 #include "log.h"
 #include "nsmon.skel.h"
 #include "trial.h"
@@ -54,6 +56,7 @@
 
 struct probe {
 	struct nsmon_bpf *skel;
+	int excerpt_fd; /* of the kernel's BTF, until everything is loaded; -1: none */
 	struct ring *ring;
 	enum backend backend;
 	bool preempts; /* programs may be skipped */
@@ -529,13 +532,47 @@ static int try_backend(enum backend backend, const struct options *options,
 	return 0;
 }
 
+/*
+ * Opens the skeleton, which will take the types of the kernel from an excerpt of
+ * its BTF: the path is wanted for opening, and what is to be in it shows only then.
+ */
+static int open_skeleton(struct probe *probe, const struct btf *btf)
+{
+	char path[32];
+	LIBBPF_OPTS(bpf_object_open_opts, opts, .btf_custom_path = path,
+		    .kernel_log_level =
+			    log_get_level() > LOG_LEVEL_DEBUG ? VERIFIER_STATISTICS : 0);
+	struct btf *excerpt;
+	int err;
+
+	probe->excerpt_fd = memfd_create("nsmon-btf", MFD_CLOEXEC);
+	if (probe->excerpt_fd < 0)
+		return -errno;
+	snprintf(path, sizeof(path), "/proc/self/fd/%d", probe->excerpt_fd);
+	probe->skel = nsmon_bpf__open_opts(&opts);
+	if (!probe->skel)
+		return -errno;
+	err = excerpt_make(&excerpt, btf, bpf_object__btf(probe->skel->obj));
+	if (err)
+		return err;
+	err = excerpt_write(excerpt, probe->excerpt_fd);
+	btf__free(excerpt);
+	return err;
+}
+
+static int load_skeleton(struct probe *probe)
+{
+	int err = nsmon_bpf__load(probe->skel);
+
+	close(probe->excerpt_fd);
+	probe->excerpt_fd = -1;
+	return err;
+}
+
 static int open_backend(struct probe *probe, const struct options *options,
 			const struct kernel *kernel, const struct btf *btf,
 			struct probe_refusal *refusal)
 {
-	LIBBPF_OPTS(bpf_object_open_opts, opts, .btf_custom_path = options->btf,
-		    .kernel_log_level =
-			    log_get_level() > LOG_LEVEL_DEBUG ? VERIFIER_STATISTICS : 0);
 	struct hook hooks[LINKS_MAX];
 	size_t count;
 	int err;
@@ -547,16 +584,16 @@ static int open_backend(struct probe *probe, const struct options *options,
 	err = try_backend(probe->backend, options, kernel, btf, refusal);
 	if (err)
 		return err;
-	probe->skel = nsmon_bpf__open_opts(&opts);
-	if (!probe->skel)
-		return refuse(refusal, -errno, "%s", strerror(errno));
+	err = open_skeleton(probe, btf);
+	if (err)
+		return refuse(refusal, err, "%s", strerror(-err));
 	configure(probe->skel, options, kernel);
 	configure_events(probe->skel, kernel, btf);
 	count = list_hooks(hooks, probe->backend, options, kernel);
 	err = select_programs(probe->skel, hooks, &count, probe->backend, btf, refusal);
 	if (err)
 		return err;
-	err = nsmon_bpf__load(probe->skel);
+	err = load_skeleton(probe);
 	if (err)
 		return refuse_load(refusal, err, probe->backend, kernel);
 	probe->preempts = kernel->built_preemptible;
@@ -576,21 +613,29 @@ static int open_backend(struct probe *probe, const struct options *options,
 								 : 0;
 	if (err)
 		return err;
-	err = attach(probe, hooks, count, refusal);
-	malloc_trim(0); /* libbpf is done with the kernel's BTF */
-	return err;
+	return attach(probe, hooks, count, refusal);
+}
+
+static struct probe *new_probe(enum backend backend)
+{
+	struct probe *probe = calloc(1, sizeof(*probe));
+
+	if (!probe)
+		return NULL;
+	probe->backend = backend;
+	probe->excerpt_fd = -1;
+	return probe;
 }
 
 static int open_with_btf(struct probe **result, const struct options *options,
 			 const struct kernel *kernel, const struct btf *btf, enum backend backend,
 			 struct probe_refusal *refusal)
 {
-	struct probe *probe = calloc(1, sizeof(*probe));
+	struct probe *probe = new_probe(backend);
 	int err;
 
 	if (!probe)
 		return refuse(refusal, -ENOMEM, "%s", strerror(ENOMEM));
-	probe->backend = backend;
 	err = open_backend(probe, options, kernel, btf, refusal);
 	if (err) {
 		probe_close(probe);
@@ -611,26 +656,32 @@ static void refuse_btf(struct probe_refusal *refusal, const char *path)
 	       path ? path : KERNEL_BTF_PATH, message);
 }
 
-static struct btf *load_btf(const struct options *options, struct probe_refusal *refusal)
+static struct btf *load_btf(const char *path, struct probe_refusal *refusal)
 {
-	struct btf *btf;
+	struct btf *btf = kernel_load_btf(path);
 
-	btf = kernel_load_btf(options->btf);
 	if (!btf)
-		refuse_btf(refusal, options->btf);
+		refuse_btf(refusal, path);
 	return btf;
+}
+
+/* What it and libbpf's own took of the heap, 11 MiB, goes back to the kernel. */
+static void free_btf(struct btf *btf)
+{
+	btf__free(btf);
+	malloc_trim(0);
 }
 
 int probe_open(struct probe **probe, const struct options *options, const struct kernel *kernel,
 	       enum backend backend, struct probe_refusal *refusal)
 {
-	struct btf *btf = load_btf(options, refusal);
+	struct btf *btf = load_btf(options->btf, refusal);
 	int err;
 
 	if (!btf)
 		return -refusal->error;
 	err = open_with_btf(probe, options, kernel, btf, backend, refusal);
-	btf__free(btf);
+	free_btf(btf);
 	return err;
 }
 
@@ -638,7 +689,7 @@ int probe_open_any(struct probe **probe, const struct options *options, const st
 		   struct probe_refusal *refusals)
 {
 	static const enum backend order[] = { BACKEND_FENTRY, BACKEND_KPROBE, BACKEND_TRACEPOINT };
-	struct btf *btf = load_btf(options, &refusals[BACKEND_AUTO]);
+	struct btf *btf = load_btf(options->btf, &refusals[BACKEND_AUTO]);
 	int err = 0;
 
 	if (!btf)
@@ -649,23 +700,23 @@ int probe_open_any(struct probe **probe, const struct options *options, const st
 			break;
 		log_debug("%s: %s", backend_names[order[i]], refusals[order[i]].reason);
 	}
-	btf__free(btf);
+	free_btf(btf);
 	return err;
 }
 
-static int open_iterating(struct probe *probe, const struct kernel *kernel,
+static int open_iterating(struct probe *probe, const struct kernel *kernel, const struct btf *btf,
 			  struct probe_refusal *refusal)
 {
 	const struct options everything = { .events = 0, .buffer = (size_t)getpagesize() };
 	int err;
 
-	probe->skel = nsmon_bpf__open();
-	if (!probe->skel)
-		return refuse(refusal, -errno, "%s", strerror(errno));
+	err = open_skeleton(probe, btf);
+	if (err)
+		return refuse(refusal, err, "%s", strerror(-err));
 	configure(probe->skel, &everything, kernel);
 	bpf_program__set_autoload(probe->skel->progs.read_view, true);
 	bpf_program__set_autoload(probe->skel->progs.snapshot, true);
-	err = nsmon_bpf__load(probe->skel);
+	err = load_skeleton(probe);
 	if (err)
 		return refuse(refusal, err, "%s", load_error(err, probe->backend));
 	read_view(probe);
@@ -676,15 +727,20 @@ int probe_open_iterating(struct probe **result, const struct kernel *kernel,
 			 struct probe_refusal *refusal)
 {
 	struct probe *probe;
+	struct btf *btf;
 	int err;
 
 	if (access(KERNEL_BTF_PATH, R_OK))
 		return refuse(refusal, -ENOENT,
 			      "task iterators need the kernel's own BTF in %s, which is not there",
 			      KERNEL_BTF_PATH);
-	probe = calloc(1, sizeof(*probe));
-	err = probe ? open_iterating(probe, kernel, refusal)
+	btf = load_btf(NULL, refusal);
+	if (!btf)
+		return -refusal->error;
+	probe = new_probe(BACKEND_AUTO);
+	err = probe ? open_iterating(probe, kernel, btf, refusal)
 		    : refuse(refusal, -ENOMEM, "%s", strerror(ENOMEM));
+	free_btf(btf);
 	if (err)
 		probe_close(probe);
 	else
@@ -712,6 +768,8 @@ void probe_close(struct probe *probe)
 		return;
 	probe_detach(probe);
 	ring_free(probe->ring);
+	if (probe->excerpt_fd >= 0)
+		close(probe->excerpt_fd);
 	nsmon_bpf__destroy(probe->skel);
 	free(probe);
 }
