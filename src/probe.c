@@ -532,32 +532,46 @@ static int try_backend(enum backend backend, const struct options *options,
 	return 0;
 }
 
-/*
- * Opens the skeleton, which will take the types of the kernel from an excerpt of
- * its BTF: the path is wanted for opening, and what is to be in it shows only then.
- */
-static int open_skeleton(struct probe *probe, const struct btf *btf)
+static int write_excerpt(const struct probe *probe, const struct nsmon_bpf *skel,
+			 const struct btf *btf)
 {
-	char path[32];
-	LIBBPF_OPTS(bpf_object_open_opts, opts, .btf_custom_path = path,
-		    .kernel_log_level =
-			    log_get_level() > LOG_LEVEL_DEBUG ? VERIFIER_STATISTICS : 0);
 	struct btf *excerpt;
-	int err;
+	int err = excerpt_make(&excerpt, btf, bpf_object__btf(skel->obj));
 
-	probe->excerpt_fd = memfd_create("nsmon-btf", MFD_CLOEXEC);
-	if (probe->excerpt_fd < 0)
-		return -errno;
-	snprintf(path, sizeof(path), "/proc/self/fd/%d", probe->excerpt_fd);
-	probe->skel = nsmon_bpf__open_opts(&opts);
-	if (!probe->skel)
-		return -errno;
-	err = excerpt_make(&excerpt, btf, bpf_object__btf(probe->skel->obj));
 	if (err)
 		return err;
 	err = excerpt_write(excerpt, probe->excerpt_fd);
 	btf__free(excerpt);
 	return err;
+}
+
+/*
+ * The skeleton, which will take the types of the kernel from an excerpt of its
+ * BTF: the path is wanted for opening, and what is to be in it shows only then.
+ * NULL on failure, with errno set.
+ */
+static struct nsmon_bpf *open_skeleton(struct probe *probe, const struct btf *btf)
+{
+	char path[32];
+	LIBBPF_OPTS(bpf_object_open_opts, opts, .btf_custom_path = path,
+		    .kernel_log_level =
+			    log_get_level() > LOG_LEVEL_DEBUG ? VERIFIER_STATISTICS : 0);
+	struct nsmon_bpf *skel;
+	int err;
+
+	probe->excerpt_fd = memfd_create("nsmon-btf", MFD_CLOEXEC);
+	if (probe->excerpt_fd < 0)
+		return NULL;
+	snprintf(path, sizeof(path), "/proc/self/fd/%d", probe->excerpt_fd);
+	skel = nsmon_bpf__open_opts(&opts);
+	if (!skel)
+		return NULL;
+	err = write_excerpt(probe, skel, btf);
+	if (!err)
+		return skel;
+	nsmon_bpf__destroy(skel);
+	errno = -err;
+	return NULL;
 }
 
 static int load_skeleton(struct probe *probe)
@@ -584,9 +598,9 @@ static int open_backend(struct probe *probe, const struct options *options,
 	err = try_backend(probe->backend, options, kernel, btf, refusal);
 	if (err)
 		return err;
-	err = open_skeleton(probe, btf);
-	if (err)
-		return refuse(refusal, err, "%s", strerror(-err));
+	probe->skel = open_skeleton(probe, btf);
+	if (!probe->skel)
+		return refuse(refusal, -errno, "%s", strerror(errno));
 	configure(probe->skel, options, kernel);
 	configure_events(probe->skel, kernel, btf);
 	count = list_hooks(hooks, probe->backend, options, kernel);
@@ -710,9 +724,9 @@ static int open_iterating(struct probe *probe, const struct kernel *kernel, cons
 	const struct options everything = { .events = 0, .buffer = (size_t)getpagesize() };
 	int err;
 
-	err = open_skeleton(probe, btf);
-	if (err)
-		return refuse(refusal, err, "%s", strerror(-err));
+	probe->skel = open_skeleton(probe, btf);
+	if (!probe->skel)
+		return refuse(refusal, -errno, "%s", strerror(errno));
 	configure(probe->skel, &everything, kernel);
 	bpf_program__set_autoload(probe->skel->progs.read_view, true);
 	bpf_program__set_autoload(probe->skel->progs.snapshot, true);
