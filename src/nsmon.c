@@ -9,6 +9,7 @@
 #include <string.h>
 #include <sys/epoll.h>
 #include <sys/eventfd.h>
+#include <sys/syscall.h>
 #include <unistd.h>
 
 #include "check.h"
@@ -40,6 +41,9 @@
 #define QUIET_MS 50
 #define QUIET_MS_MAX 5000
 
+/* Given processes that are watched by a descriptor each. */
+#define WATCHED_MAX 64
+
 /* Records that are read before signals and the output get their turn. */
 #define READ_MAX 16384
 
@@ -63,6 +67,7 @@ struct nsmon {
 	struct metrics *metrics; /* NULL: none are wanted */
 	uint64_t ring_waiting; /* the most since metrics were written */
 	int epoll_fd;
+	size_t watched; /* of the given processes, whose end wakes the loop */
 };
 
 /* What the signal handlers tell the loop. */
@@ -255,6 +260,21 @@ static int open_epoll(struct nsmon *nsmon)
 	return err;
 }
 
+/* What cannot be watched is looked at again and again instead: may_end_unseen(). */
+static void watch_given(struct nsmon *nsmon)
+{
+	for (size_t i = 0; i < nsmon->options.pid_count && i < WATCHED_MAX; i++) {
+		int fd = (int)syscall(SYS_pidfd_open, nsmon->options.pids[i], 0);
+
+		if (fd < 0)
+			continue;
+		if (wait_on(nsmon, fd, EPOLLIN) == 0)
+			nsmon->watched++;
+		else
+			close(fd);
+	}
+}
+
 /* Returns 0, or -EPIPE when the reader of the output is gone. */
 static int sleep_until_woken(struct nsmon *nsmon, int timeout_ms)
 {
@@ -263,11 +283,18 @@ static int sleep_until_woken(struct nsmon *nsmon, int timeout_ms)
 	int n = epoll_wait(nsmon->epoll_fd, events, 4, timeout_ms);
 
 	for (int i = 0; i < n; i++) {
-		if (events[i].data.fd == wake_fd && read(wake_fd, &count, sizeof(count)) < 0)
-			continue;
-		if (events[i].data.fd == output_fd(nsmon->output) &&
-		    (events[i].events & (EPOLLERR | EPOLLHUP)))
-			return -EPIPE;
+		int fd = events[i].data.fd;
+
+		if (fd == wake_fd) {
+			if (read(wake_fd, &count, sizeof(count)) < 0)
+				continue;
+		} else if (fd == output_fd(nsmon->output)) {
+			if (events[i].events & (EPOLLERR | EPOLLHUP))
+				return -EPIPE;
+		} else if (fd != probe_fd(nsmon->probe)) { /* a process has ended */
+			close(fd);
+			nsmon->watched--;
+		}
 	}
 	return 0;
 }
@@ -364,11 +391,23 @@ static bool nobody_is_left(const struct nsmon *nsmon)
 }
 
 /*
+ * The kernel may have skipped our program at the end of a process. That of a given
+ * one wakes the loop, and so does that of the command; those of their descendants do not.
+ */
+static bool may_end_unseen(const struct nsmon *nsmon)
+{
+	size_t watched = nsmon->watched;
+
+	if (nsmon->command.pid && !nsmon->command.ended)
+		watched++;
+	return is_following(nsmon) && probe_followed(nsmon->probe) > watched;
+}
+
+/*
  * While records come, they are collected for a batch; only a filling ring
  * buffer wakes the loop before. After a batch without any, the next record
- * does. The longer nothing comes, the longer the sleep. Processes that are
- * followed are looked at after each sleep that ends by itself, since the kernel
- * may have skipped our program at the end of the last one.
+ * does. The longer nothing comes, the longer the sleep, and without an end at
+ * last. Processes that are followed are looked at after each sleep.
  */
 static int run_loop(struct nsmon *nsmon)
 {
@@ -414,7 +453,7 @@ static int run_loop(struct nsmon *nsmon)
 			timeout_ms = quiet_ms;
 			if (quiet_ms < QUIET_MS_MAX)
 				quiet_ms *= 10;
-			else if (!is_following(nsmon))
+			else if (!may_end_unseen(nsmon))
 				timeout_ms = -1;
 		}
 		service_turn(&nsmon->service, &nsmon->stream.totals,
@@ -758,6 +797,7 @@ static int run_trace(struct nsmon *nsmon)
 		log_error("cannot wait for events: %s", strerror(-err));
 		goto out;
 	}
+	watch_given(nsmon);
 	nsmon->run = (struct run){
 		.options = &nsmon->options,
 		.kernel = &nsmon->kernel,

@@ -10,6 +10,7 @@
 #include <bpf/libbpf.h>
 #include <errno.h>
 #include <linux/membarrier.h>
+#include <malloc.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -21,8 +22,10 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "excerpt.h"
 #include "log.h"
 #include "nsmon.skel.h"
+#include "trial.h"
 
 /* include/linux/errno.h: what arm64 before 6.4 says to a trampoline. */
 #define KERNEL_ENOTSUPP 524
@@ -53,10 +56,8 @@
 
 struct probe {
 	struct nsmon_bpf *skel;
-	struct ring_buffer *ring;
-	const char *
-		positions; /* two pages: where the reader is, and where the kernel; NULL: not known */
-	size_t page;
+	int excerpt_fd; /* of the kernel's BTF, until everything is loaded; -1: none */
+	struct ring *ring;
 	enum backend backend;
 	bool preempts; /* programs may be skipped */
 	bool may_be_late; /* see probe_may_be_late() */
@@ -64,9 +65,6 @@ struct probe {
 	struct bpf_link *links[LINKS_MAX];
 	size_t link_count;
 	int64_t boot_offset_ns;
-	probe_record_fn function; /* during probe_read() */
-	void *context;
-	int left;
 };
 
 /* One attachment: a program of the skeleton and the kernel function it goes to. */
@@ -493,16 +491,6 @@ static int seed_followed(struct probe *probe, const struct options *options)
 	return 0;
 }
 
-static int on_record(void *context, void *data, size_t size)
-{
-	struct probe *probe = context;
-	int err = probe->function(probe->context, data, size);
-
-	if (err)
-		return err;
-	return --probe->left > 0 ? 0 : -EAGAIN;
-}
-
 static bool memlock_is_limited(void)
 {
 	struct rlimit limit;
@@ -518,24 +506,93 @@ static int attach_iterator(struct probe *probe, struct probe_refusal *refusal)
 					strerror(errno));
 }
 
-/* The layout is that of kernel/bpf/ringbuf.c; libbpf tells of it from 1.3 on. For metrics alone. */
-static void map_positions(struct probe *probe)
+static int refuse_load(struct probe_refusal *refusal, int err, enum backend backend,
+		       const struct kernel *kernel)
 {
-	void *pages;
+	if (err == -EPERM && kernel->counts_memlock && memlock_is_limited())
+		return refuse(refusal, err,
+			      "RLIMIT_MEMLOCK is too low, which kernels before 5.11 count BPF "
+			      "memory against (ulimit -l unlimited)");
+	return refuse(refusal, err, "%s", load_error(err, backend));
+}
 
-	probe->page = (size_t)sysconf(_SC_PAGESIZE);
-	pages = mmap(NULL, 2 * probe->page, PROT_READ, MAP_SHARED,
-		     bpf_map__fd(probe->skel->maps.events), 0);
-	probe->positions = pages == MAP_FAILED ? NULL : pages;
+/* What the kernel does not take at all is refused without loading everything for it. */
+static int try_backend(enum backend backend, const struct options *options,
+		       const struct kernel *kernel, const struct btf *btf,
+		       struct probe_refusal *refusal)
+{
+	static const char function[] = "ksys_unshare";
+	int err = 0;
+
+	if (!wants(options, NSMON_NS)) /* then nothing is attached to functions */
+		return 0;
+	if (backend == BACKEND_FENTRY) {
+		err = trial_trampoline(btf, function);
+		if (err)
+			return refuse_load(refusal, err, backend, kernel);
+	} else if (backend == BACKEND_KPROBE) {
+		err = trial_kprobe();
+		if (err)
+			return refuse(refusal, err, "%s: %s", function, attach_error(err, backend));
+	}
+	return 0;
+}
+
+static int write_excerpt(const struct probe *probe, const struct nsmon_bpf *skel,
+			 const struct btf *btf)
+{
+	struct btf *excerpt;
+	int err = excerpt_make(&excerpt, btf, bpf_object__btf(skel->obj));
+
+	if (err)
+		return err;
+	err = excerpt_write(excerpt, probe->excerpt_fd);
+	btf__free(excerpt);
+	return err;
+}
+
+/*
+ * The skeleton, which will take the types of the kernel from an excerpt of its
+ * BTF: the path is wanted for opening, and what is to be in it shows only then.
+ * NULL on failure, with errno set.
+ */
+static struct nsmon_bpf *open_skeleton(struct probe *probe, const struct btf *btf)
+{
+	char path[32];
+	LIBBPF_OPTS(bpf_object_open_opts, opts, .btf_custom_path = path,
+		    .kernel_log_level =
+			    log_get_level() > LOG_LEVEL_DEBUG ? VERIFIER_STATISTICS : 0);
+	struct nsmon_bpf *skel;
+	int err;
+
+	probe->excerpt_fd = memfd_create("nsmon-btf", MFD_CLOEXEC);
+	if (probe->excerpt_fd < 0)
+		return NULL;
+	snprintf(path, sizeof(path), "/proc/self/fd/%d", probe->excerpt_fd);
+	skel = nsmon_bpf__open_opts(&opts);
+	if (!skel)
+		return NULL;
+	err = write_excerpt(probe, skel, btf);
+	if (!err)
+		return skel;
+	nsmon_bpf__destroy(skel);
+	errno = -err;
+	return NULL;
+}
+
+static int load_skeleton(struct probe *probe)
+{
+	int err = nsmon_bpf__load(probe->skel);
+
+	close(probe->excerpt_fd);
+	probe->excerpt_fd = -1;
+	return err;
 }
 
 static int open_backend(struct probe *probe, const struct options *options,
 			const struct kernel *kernel, const struct btf *btf,
 			struct probe_refusal *refusal)
 {
-	LIBBPF_OPTS(bpf_object_open_opts, opts, .btf_custom_path = options->btf,
-		    .kernel_log_level =
-			    log_get_level() > LOG_LEVEL_DEBUG ? VERIFIER_STATISTICS : 0);
 	struct hook hooks[LINKS_MAX];
 	size_t count;
 	int err;
@@ -544,7 +601,10 @@ static int open_backend(struct probe *probe, const struct options *options,
 		return refuse(refusal, -ENOENT,
 			      "trampolines need the kernel's own BTF in %s, which is not there",
 			      KERNEL_BTF_PATH);
-	probe->skel = nsmon_bpf__open_opts(&opts);
+	err = try_backend(probe->backend, options, kernel, btf, refusal);
+	if (err)
+		return err;
+	probe->skel = open_skeleton(probe, btf);
 	if (!probe->skel)
 		return refuse(refusal, -errno, "%s", strerror(errno));
 	configure(probe->skel, options, kernel);
@@ -553,13 +613,9 @@ static int open_backend(struct probe *probe, const struct options *options,
 	err = select_programs(probe->skel, hooks, &count, probe->backend, btf, refusal);
 	if (err)
 		return err;
-	err = nsmon_bpf__load(probe->skel);
-	if (err == -EPERM && kernel->counts_memlock && memlock_is_limited())
-		return refuse(refusal, err,
-			      "RLIMIT_MEMLOCK is too low, which kernels before 5.11 count BPF "
-			      "memory against (ulimit -l unlimited)");
+	err = load_skeleton(probe);
 	if (err)
-		return refuse(refusal, err, "%s", load_error(err, probe->backend));
+		return refuse_load(refusal, err, probe->backend, kernel);
 	probe->preempts = kernel->built_preemptible;
 	err = connect_bodies(probe->skel);
 	if (err)
@@ -569,11 +625,10 @@ static int open_backend(struct probe *probe, const struct options *options,
 	if (err)
 		return refuse(refusal, err, "cannot follow the given processes: %s",
 			      strerror(-err));
-	probe->ring =
-		ring_buffer__new(bpf_map__fd(probe->skel->maps.events), on_record, probe, NULL);
-	if (!probe->ring)
-		return refuse(refusal, -errno, "cannot map the ring buffer: %s", strerror(errno));
-	map_positions(probe);
+	err = ring_new(&probe->ring, bpf_map__fd(probe->skel->maps.events),
+		       bpf_map__max_entries(probe->skel->maps.events));
+	if (err)
+		return refuse(refusal, err, "cannot map the ring buffer: %s", strerror(-err));
 	err = bpf_program__autoload(probe->skel->progs.snapshot) ? attach_iterator(probe, refusal)
 								 : 0;
 	if (err)
@@ -581,16 +636,26 @@ static int open_backend(struct probe *probe, const struct options *options,
 	return attach(probe, hooks, count, refusal);
 }
 
+static struct probe *new_probe(enum backend backend)
+{
+	struct probe *probe = calloc(1, sizeof(*probe));
+
+	if (!probe)
+		return NULL;
+	probe->backend = backend;
+	probe->excerpt_fd = -1;
+	return probe;
+}
+
 static int open_with_btf(struct probe **result, const struct options *options,
 			 const struct kernel *kernel, const struct btf *btf, enum backend backend,
 			 struct probe_refusal *refusal)
 {
-	struct probe *probe = calloc(1, sizeof(*probe));
+	struct probe *probe = new_probe(backend);
 	int err;
 
 	if (!probe)
 		return refuse(refusal, -ENOMEM, "%s", strerror(ENOMEM));
-	probe->backend = backend;
 	err = open_backend(probe, options, kernel, btf, refusal);
 	if (err) {
 		probe_close(probe);
@@ -611,26 +676,32 @@ static void refuse_btf(struct probe_refusal *refusal, const char *path)
 	       path ? path : KERNEL_BTF_PATH, message);
 }
 
-static struct btf *load_btf(const struct options *options, struct probe_refusal *refusal)
+static struct btf *load_btf(const char *path, struct probe_refusal *refusal)
 {
-	struct btf *btf;
+	struct btf *btf = kernel_load_btf(path);
 
-	btf = kernel_load_btf(options->btf);
 	if (!btf)
-		refuse_btf(refusal, options->btf);
+		refuse_btf(refusal, path);
 	return btf;
+}
+
+/* What it and libbpf's own took of the heap, 11 MiB, goes back to the kernel. */
+static void free_btf(struct btf *btf)
+{
+	btf__free(btf);
+	malloc_trim(0);
 }
 
 int probe_open(struct probe **probe, const struct options *options, const struct kernel *kernel,
 	       enum backend backend, struct probe_refusal *refusal)
 {
-	struct btf *btf = load_btf(options, refusal);
+	struct btf *btf = load_btf(options->btf, refusal);
 	int err;
 
 	if (!btf)
 		return -refusal->error;
 	err = open_with_btf(probe, options, kernel, btf, backend, refusal);
-	btf__free(btf);
+	free_btf(btf);
 	return err;
 }
 
@@ -638,7 +709,7 @@ int probe_open_any(struct probe **probe, const struct options *options, const st
 		   struct probe_refusal *refusals)
 {
 	static const enum backend order[] = { BACKEND_FENTRY, BACKEND_KPROBE, BACKEND_TRACEPOINT };
-	struct btf *btf = load_btf(options, &refusals[BACKEND_AUTO]);
+	struct btf *btf = load_btf(options->btf, &refusals[BACKEND_AUTO]);
 	int err = 0;
 
 	if (!btf)
@@ -649,23 +720,23 @@ int probe_open_any(struct probe **probe, const struct options *options, const st
 			break;
 		log_debug("%s: %s", backend_names[order[i]], refusals[order[i]].reason);
 	}
-	btf__free(btf);
+	free_btf(btf);
 	return err;
 }
 
-static int open_iterating(struct probe *probe, const struct kernel *kernel,
+static int open_iterating(struct probe *probe, const struct kernel *kernel, const struct btf *btf,
 			  struct probe_refusal *refusal)
 {
 	const struct options everything = { .events = 0, .buffer = (size_t)getpagesize() };
 	int err;
 
-	probe->skel = nsmon_bpf__open();
+	probe->skel = open_skeleton(probe, btf);
 	if (!probe->skel)
 		return refuse(refusal, -errno, "%s", strerror(errno));
 	configure(probe->skel, &everything, kernel);
 	bpf_program__set_autoload(probe->skel->progs.read_view, true);
 	bpf_program__set_autoload(probe->skel->progs.snapshot, true);
-	err = nsmon_bpf__load(probe->skel);
+	err = load_skeleton(probe);
 	if (err)
 		return refuse(refusal, err, "%s", load_error(err, probe->backend));
 	read_view(probe);
@@ -676,15 +747,20 @@ int probe_open_iterating(struct probe **result, const struct kernel *kernel,
 			 struct probe_refusal *refusal)
 {
 	struct probe *probe;
+	struct btf *btf;
 	int err;
 
 	if (access(KERNEL_BTF_PATH, R_OK))
 		return refuse(refusal, -ENOENT,
 			      "task iterators need the kernel's own BTF in %s, which is not there",
 			      KERNEL_BTF_PATH);
-	probe = calloc(1, sizeof(*probe));
-	err = probe ? open_iterating(probe, kernel, refusal)
+	btf = load_btf(NULL, refusal);
+	if (!btf)
+		return -refusal->error;
+	probe = new_probe(BACKEND_AUTO);
+	err = probe ? open_iterating(probe, kernel, btf, refusal)
 		    : refuse(refusal, -ENOMEM, "%s", strerror(ENOMEM));
+	free_btf(btf);
 	if (err)
 		probe_close(probe);
 	else
@@ -711,9 +787,9 @@ void probe_close(struct probe *probe)
 	if (!probe)
 		return;
 	probe_detach(probe);
-	ring_buffer__free(probe->ring);
-	if (probe->positions)
-		munmap((void *)probe->positions, 2 * probe->page);
+	ring_free(probe->ring);
+	if (probe->excerpt_fd >= 0)
+		close(probe->excerpt_fd);
 	nsmon_bpf__destroy(probe->skel);
 	free(probe);
 }
@@ -749,15 +825,9 @@ int probe_fd(const struct probe *probe)
 	return bpf_map__fd(probe->skel->maps.events);
 }
 
-int probe_read(struct probe *probe, probe_record_fn function, void *context, int max)
+int probe_read(struct probe *probe, ring_record_fn function, void *context, int max)
 {
-	int n;
-
-	probe->function = function;
-	probe->context = context;
-	probe->left = max;
-	n = ring_buffer__consume(probe->ring);
-	return n == -EAGAIN ? max : n;
+	return ring_read(probe->ring, function, context, max);
 }
 
 uint64_t probe_ring_size(const struct probe *probe)
@@ -767,12 +837,7 @@ uint64_t probe_ring_size(const struct probe *probe)
 
 uint64_t probe_ring_waiting(const struct probe *probe)
 {
-	const unsigned long *consumer = (const void *)probe->positions;
-	const unsigned long *producer = (const void *)(probe->positions + probe->page);
-
-	if (!probe->positions)
-		return 0;
-	return __atomic_load_n(producer, __ATOMIC_ACQUIRE) - *consumer;
+	return ring_waiting(probe->ring);
 }
 
 void probe_arm(struct probe *probe, enum nsmon_armed armed)

@@ -5,6 +5,7 @@
 
 #include "kernel.h"
 #include "options.h"
+#include "ring.h"
 
 struct probe;
 
@@ -58,14 +59,8 @@ bool probe_is_usable(const struct probe *probe);
 /* Becomes readable when the kernel wakes the reader; the probe's own. */
 int probe_fd(const struct probe *probe);
 
-/* One record of the ring buffer. Returns 0 to go on, a negative errno to stop. */
-typedef int (*probe_record_fn)(void *context, void *data, size_t size);
-
-/*
- * Hands over the records that wait, at most about max of them. Returns how many,
- * or what the function returned.
- */
-int probe_read(struct probe *probe, probe_record_fn function, void *context, int max);
+/* As ring_read(). */
+int probe_read(struct probe *probe, ring_record_fn function, void *context, int max);
 
 /* Size of the ring buffer, and how much waits in it, in bytes. */
 uint64_t probe_ring_size(const struct probe *probe);

@@ -163,24 +163,15 @@ static __always_inline void read_ns_set(struct nsmon_ns_set *set, struct task_st
 	READ_NS(set, NSMON_NS_TIME_FOR_CHILDREN, time_for_children);
 }
 
-/* The namespaces of process 1 as nsmon numbers it: its own ancestor. All 0: not found. */
+/* The namespaces of process 1 as nsmon numbers it. */
 struct nsmon_ns_set view_host;
-
-#define ANCESTORS_MAX 64
 
 static __always_inline void read_host(struct task_struct *task)
 {
+	struct task_struct *init = BPF_CORE_READ(task_pid_ns(task), child_reaper, group_leader);
 	struct nsmon_ns_set host = {};
 
-	for (int i = 0; i < ANCESTORS_MAX; i++) {
-		task = BPF_CORE_READ(task, group_leader);
-		if (task_tgid(task) == 1)
-			break;
-		task = BPF_CORE_READ(task, real_parent);
-	}
-	if (task_tgid(task) != 1)
-		return;
-	read_ns_set(&host, task, BPF_CORE_READ(task, nsproxy));
+	read_ns_set(&host, init, BPF_CORE_READ(init, nsproxy));
 	view_host = host;
 }
 

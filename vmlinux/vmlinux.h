@@ -90,6 +90,7 @@ struct net {
 };
 
 struct pid_namespace {
+	struct task_struct *child_reaper;
 	struct ns_common ns;
 };
 

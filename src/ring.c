@@ -1,0 +1,169 @@
+// SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause
+/*
+ * The reader's side of a BPF ring buffer, laid out as in kernel/bpf/ringbuf.c:
+ * a page with the reader's position, a page with the writers', and the data
+ * twice in a row, so that a record that wraps around lies in one piece.
+ *
+ * libbpf's reader maps all of it, and since the kernel fills such a mapping at
+ * once, the reader counts as resident with twice the buffer. Only a window of
+ * the data is mapped here, which moves on with the reader.
+ */
+#include "ring.h"
+
+#include <errno.h>
+#include <linux/bpf.h>
+#include <stdlib.h>
+#include <sys/mman.h>
+#include <unistd.h>
+
+/* Moving it costs about as much for each page as handing over one record. */
+#define WINDOW_BYTES ((size_t)512 * 1024)
+
+struct ring {
+	int fd;
+	size_t page;
+	size_t size;
+	unsigned long *consumer;
+	const unsigned long *producer;
+	char *window;
+	size_t window_bytes; /* a page more than the largest record that fits */
+	size_t window_at; /* its offset in the data */
+};
+
+/* Takes the place of the one before. */
+static int move_window(struct ring *ring, size_t at)
+{
+	off_t offset = (off_t)(2 * ring->page + at);
+	char *window = mmap(ring->window, ring->window_bytes, PROT_READ,
+			    MAP_SHARED | (ring->window ? MAP_FIXED : 0), ring->fd, offset);
+
+	if (window == MAP_FAILED)
+		return -errno;
+	ring->window = window;
+	ring->window_at = at;
+	return 0;
+}
+
+/* size bytes at an offset in the data; NULL where they cannot be mapped. */
+static char *look_at(struct ring *ring, size_t offset, size_t size)
+{
+	if (offset < ring->window_at || offset + size > ring->window_at + ring->window_bytes) {
+		int err = size > ring->window_bytes - ring->page
+				  ? -EMSGSIZE
+				  : move_window(ring, offset & ~(ring->page - 1));
+
+		if (err) {
+			errno = -err;
+			return NULL;
+		}
+	}
+	return ring->window + (offset - ring->window_at);
+}
+
+static int map_all(struct ring *ring)
+{
+	void *mapped = mmap(NULL, ring->page, PROT_READ | PROT_WRITE, MAP_SHARED, ring->fd, 0);
+
+	if (mapped == MAP_FAILED)
+		return -errno;
+	ring->consumer = mapped;
+	mapped = mmap(NULL, ring->page, PROT_READ, MAP_SHARED, ring->fd, (off_t)ring->page);
+	if (mapped == MAP_FAILED)
+		return -errno;
+	ring->producer = mapped;
+	return move_window(ring, 0);
+}
+
+int ring_new(struct ring **result, int fd, size_t max_entries)
+{
+	struct ring *ring = calloc(1, sizeof(*ring));
+	int err;
+
+	if (!ring)
+		return -ENOMEM;
+	ring->fd = fd;
+	ring->page = (size_t)sysconf(_SC_PAGESIZE);
+	ring->size = max_entries;
+	ring->window_bytes = (max_entries < WINDOW_BYTES ? max_entries : WINDOW_BYTES) + ring->page;
+	err = map_all(ring);
+	if (err)
+		ring_free(ring);
+	else
+		*result = ring;
+	return err;
+}
+
+void ring_free(struct ring *ring)
+{
+	if (!ring)
+		return;
+	if (ring->consumer)
+		munmap(ring->consumer, ring->page);
+	if (ring->producer)
+		munmap((void *)ring->producer, ring->page);
+	if (ring->window)
+		munmap(ring->window, ring->window_bytes);
+	free(ring);
+}
+
+/* With its header, and as the kernel rounds it up. */
+static size_t whole_size(uint32_t header)
+{
+	size_t size = header & ~(BPF_RINGBUF_BUSY_BIT | BPF_RINGBUF_DISCARD_BIT);
+
+	return (size + BPF_RINGBUF_HDR_SZ + 7) & ~(size_t)7;
+}
+
+/* Returns 1 with the record at a position, 0 where it is not written yet, or a negative errno. */
+static int record_at(struct ring *ring, unsigned long at, char **record, uint32_t *header)
+{
+	size_t offset = at & (ring->size - 1);
+
+	*record = look_at(ring, offset, BPF_RINGBUF_HDR_SZ);
+	if (!*record)
+		return -errno;
+	/* What it says is read after its busy bit is seen to be gone. */
+	*header = __atomic_load_n((uint32_t *)(void *)*record, __ATOMIC_ACQUIRE);
+	if (*header & BPF_RINGBUF_BUSY_BIT)
+		return 0;
+	*record = look_at(ring, offset, whole_size(*header));
+	return *record ? 1 : -errno;
+}
+
+/*
+ * The writers' position is read sequentially consistent, since a reader that
+ * goes to sleep says so before it looks. Records behind one that is not written
+ * yet have to wait for it, too.
+ */
+int ring_read(struct ring *ring, ring_record_fn function, void *context, int max)
+{
+	unsigned long at = *ring->consumer;
+	unsigned long end = __atomic_load_n(ring->producer, __ATOMIC_SEQ_CST);
+	int n = 0;
+
+	while (n < max && at != end) {
+		char *record;
+		uint32_t header = 0;
+		int err = record_at(ring, at, &record, &header);
+
+		if (err <= 0)
+			return err ? err : n;
+		err = 0;
+		if (!(header & BPF_RINGBUF_DISCARD_BIT)) {
+			err = function(context, record + BPF_RINGBUF_HDR_SZ, header);
+			n++;
+		}
+		at += whole_size(header);
+		__atomic_store_n(ring->consumer, at, __ATOMIC_RELEASE);
+		if (err)
+			return err;
+		if (at == end)
+			end = __atomic_load_n(ring->producer, __ATOMIC_SEQ_CST);
+	}
+	return n;
+}
+
+uint64_t ring_waiting(const struct ring *ring)
+{
+	return __atomic_load_n(ring->producer, __ATOMIC_ACQUIRE) - *ring->consumer;
+}

@@ -1,0 +1,18 @@
+/* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
+/* Does this kernel take a kind of program at all? Knows none of nsmon's programs. */
+#ifndef TRIAL_H
+#define TRIAL_H
+
+struct btf;
+
+/*
+ * Loads a program that does nothing for the entry of a kernel function, and
+ * drops it. Returns 0 where the kernel takes it, or may, else what it said, a
+ * negative errno.
+ */
+int trial_trampoline(const struct btf *kernel, const char *function);
+
+/* Returns 0 where there are kprobes, or may be, else a negative errno. */
+int trial_kprobe(void);
+
+#endif
