@@ -43,7 +43,7 @@ def others(own):
         with contextlib.suppress(OSError, IndexError):
             fields = stat_fields(path)
             if not int(fields[6]) & PF_KTHREAD:
-                ticks[path.parent.name, fields[19]] = sum(int(n) for n in fields[11:15])
+                ticks[path.parent.name] = sum(int(n) for n in fields[11:15])
     return ticks
 
 
@@ -68,9 +68,8 @@ class Watch:
         """Why what ran meanwhile is not to be trusted; None where it is."""
         wall = time.monotonic() - self.time
         stolen = (steal() - self.steal) * TICK
-        after = others(self.own)
-        # What ended meanwhile has left its time with its parent; what began is counted whole.
-        foreign = sum(max(0, n - self.others.get(who, 0)) for who, n in after.items()) * TICK
+        # What ended meanwhile has left its time, also that from before, with its parent.
+        foreign = (sum(others(self.own).values()) - sum(self.others.values())) * TICK
         return judge(wall, stolen, foreign)
 
 
@@ -289,10 +288,10 @@ class Pairs:
                    for said, used in self.runs)
 
 
-def alternate(kind, operations, tracer, pairs, threads=False, tries=2):
-    """As many undisturbed pairs as asked for, of at most `tries` times as many; which of a pair is first alternates."""
+def alternate(kind, operations, tracer, pairs, spare, threads=False):
+    """As many undisturbed pairs as asked for, of at most `spare` more; which of a pair is first alternates."""
     result, disturbed = Pairs(), []
-    for i in range(pairs * tries):
+    for i in range(pairs + spare):
         if len(result.ratios) == pairs:
             break
         if i % 2:
