@@ -191,4 +191,4 @@ def start(backend, sleepers, times):
             found.append(run)
     took, tasks, resident, anonymous = (statistics.median(column) for column in zip(*found))
     return {"ready_s": took, "fastest_s": min(run[0] for run in found), "tasks": tasks, "resident_kib": resident,
-            "anonymous_kib": anonymous, "times": times, "disturbed": disturbed}
+            "anonymous_kib": anonymous, "times": times, "disturbed": disturbed, "backend": backend}

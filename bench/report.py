@@ -35,11 +35,15 @@ def per_million(pairs):
     return costs[len(costs) // 2] if costs else None
 
 
-def cost(pairs):
-    if not pairs or not pairs.runs:
+def cost(by_kind, told):
+    """Of forks; of execs where a tracer tells no forks."""
+    kind = "fork" if told.get("fork") else "exec"
+    pairs = by_kind.get(kind)
+    if not pairs or not pairs.runs or not told.get(kind):
         return ""
     share = pairs.of("kernel_share")
-    return f"{per_million(pairs):.2f}" + (f" ({100 * share:.0f} % kernel)" if share is not None else "")
+    return (f"{per_million(pairs):.2f}" + (" for execs" if kind == "exec" else "") +
+            (f" ({100 * share:.0f} % kernel)" if share is not None else ""))
 
 
 def mib(kib):
@@ -59,7 +63,7 @@ def compared(results):
             all_kept = "100 %"
         else:
             all_kept = "; ".join(f"{WORKLOADS[k]} {s}" for k, s in shares.items())
-        rows.append([name, *(ratio(by_kind.get(k)) for k in WORKLOADS), cost(by_kind.get("fork")),
+        rows.append([name, *(ratio(by_kind.get(k)) for k in WORKLOADS), cost(by_kind, told),
                      mib(first and first.of("resident_kib")), all_kept])
     for name, why in results["cannot"].items():
         rows.append([name, f"not run: {why}", *[""] * (len(head) - 2)])
@@ -113,7 +117,7 @@ def rest(results):
                      f"{idle['on_cpu']:.2f} ({idle['voluntary']:.2f} voluntary), {idle['cpu_ms_per_s']:.2f} ms of CPU a second"])
         rows.append(["RSS, following one process", f"{mib(idle['resident_kib'])} MiB"])
     for found in results["start"]:
-        rows.append([f"start to `ready`, {found['tasks']:.0f} tasks",
+        rows.append([f"start to `ready`, {found['tasks']:.0f} tasks, `--backend={found['backend']}`",
                      f"median {1000 * found['ready_s']:.0f} ms, fastest {1000 * found['fastest_s']:.0f} of {found['times']} "
                      f"({found['disturbed']} disturbed); RSS {mib(found['resident_kib'])} MiB, {mib(found['anonymous_kib'])} anonymous"])
     return table(["", ""], rows)
@@ -169,11 +173,13 @@ def aims(results):
             counted += [p.uncounted(results["told"][name][k]) for k, p in by_kind.items()]
     rows.append(["records missing and not counted as lost, all runs above", "0", str(sum(counted)) if counted else "not measured",
                  ("met" if not sum(counted) else "**not met**") if counted else "not shown"])
-    idle, starts = results.get("idle"), results["start"]
+    idle = results.get("idle")
+    starts = [s for s in results["start"] if s["backend"] == "auto"]
+    same = [s for s in results["start"] if s["backend"] != "auto"]
     rows.append(["resident, idle", "≤ 8 MiB", *verdict(idle and idle["resident_kib"] / 1024, 8, "{:.1f} MiB")])
     each = None
-    if len(starts) == 2:
-        few, many = starts
+    if len(same) == 2:
+        few, many = same
         each = (many["anonymous_kib"] - few["anonymous_kib"]) * 1024 / (many["tasks"] - few["tasks"])
     rows.append(["memory for each task", "≤ 256 bytes", *verdict(each, 256, "{:.0f} bytes")])
     for found, aim in zip(starts, (150, 400)):
