@@ -22,7 +22,7 @@
 #define BATCH 256
 
 struct ring {
-	const void *data[RECORDS];
+	void *data[RECORDS];
 	size_t count;
 };
 
@@ -68,11 +68,12 @@ static void *new_record(enum nsmon_kind kind, size_t size)
 	if (!header)
 		fail("no memory");
 	now += 1000;
+	seq++;
 	*header = (struct nsmon_header){
 		.size = (uint32_t)size,
 		.kind = (uint16_t)kind,
 		.time = now,
-		.seq = ++seq,
+		.seq = seq,
 		.layout = NSMON_LAYOUT,
 	};
 	return header;
@@ -306,7 +307,7 @@ int main(int argc, char *argv[])
 	make_records(&ring);
 	push_records(&stream, &ring);
 	for (size_t i = 0; i < ring.count; i++)
-		free((void *)(uintptr_t)ring.data[i]);
+		free(ring.data[i]);
 	stream_free(&stream);
 	cgroups_free(cgroups);
 	output_close(output);
