@@ -82,6 +82,35 @@ def judge(wall, stolen, foreign):
     return None
 
 
+class Quiet:
+    """Waits, so long in all, for the workload's CPU to be idle: others' work passes, and the kernel frees the namespaces
+    of the run before after it has ended."""
+
+    def __init__(self, budget):
+        self.left = budget
+
+    @staticmethod
+    def idle_share(seconds):
+        def ticks():
+            for line in pathlib.Path("/proc/stat").read_text().splitlines():
+                name, *fields = line.split()
+                if name == f"cpu{WORK_CPU}":
+                    return int(fields[3]) + int(fields[4])
+            return 0
+        before = ticks()
+        time.sleep(seconds)
+        return (ticks() - before) * TICK / seconds
+
+    def wait(self, at_most=1.5):
+        began = time.monotonic()
+        while self.left > 0 and time.monotonic() - began < at_most and self.idle_share(0.1) < 0.85:
+            pass
+        self.left -= time.monotonic() - began
+
+
+quiet = Quiet(0)
+
+
 # ---- processes ----
 
 
@@ -127,8 +156,9 @@ class Workload:
 
     def __init__(self, kind, operations, rate=0, cpu=WORK_CPU):
         self.word = "w" + secrets.token_hex(5)
-        self.link = BUILD / self.word
-        self.link.symlink_to("tiny")
+        self.directory = tempfile.TemporaryDirectory(dir=BUILD)
+        self.link = pathlib.Path(self.directory.name) / self.word
+        self.link.symlink_to(BUILD / "tiny")
         self.process = subprocess.Popen(
             [BUILD / "workload", kind, str(operations), self.word, self.link, str(rate)],
             stdin=subprocess.PIPE, stdout=subprocess.PIPE, preexec_fn=on_cpu(cpu))
@@ -155,7 +185,7 @@ class Workload:
         self.process.stdin.close()
         self.process.wait()
         self.process.stdout.close()
-        self.link.unlink()
+        self.directory.cleanup()
 
 
 class Running:
@@ -228,6 +258,7 @@ class CannotRun(Exception):
 
 def untraced(kind, operations):
     with Workload(kind, operations) as workload:
+        quiet.wait()
         watch = Watch({workload.pid})
         said = workload.go()
         return said, watch.disturbance()
@@ -236,13 +267,15 @@ def untraced(kind, operations):
 def traced(kind, operations, tracer, threads=False):
     """(what the workload said, why it is disturbed or None, what the tracer used and kept)"""
     with Workload(kind, operations) as workload, Running(tracer, workload, threads) as running:
+        quiet.wait()
         watch = Watch({workload.pid, running.pid})
         said = workload.go()
         why = watch.disturbance()
         cpu, kernel, resident, peak = running.usage()
         running.end()
         kept, lost = tracer.count(running.out, workload)
-        return said, why, {"cpu_s": cpu, "kernel_share": kernel, "resident_kib": resident, "peak_kib": peak, "kept": kept, "lost": lost}
+        return said, why, {"cpu_s": cpu, "kernel_share": kernel, "resident_kib": resident, "peak_kib": peak,
+                           "kept": kept, "lost": lost}
 
 
 def uncounted(true, kept, lost):

@@ -62,6 +62,7 @@ def rate(tracer, kind, per_second, seconds):
     """One rung: as many operations a second as asked for (0: as many as can be), and what became of their records."""
     operations = int(seconds * (per_second or {"setns": 600000, "spawn": 15000}[kind]))
     with Workload(kind, operations, per_second) as workload, Running(tracer, workload) as running:
+        measure.quiet.wait()
         watch = Watch({workload.pid, running.pid})
         said = workload.go()
         why = watch.disturbance()
@@ -75,7 +76,7 @@ def rate(tracer, kind, per_second, seconds):
             "cpu_share": cpu * 1e9 / said["ns"], "disturbed": why}
 
 
-def read_lines(fd, process, wanted, patience=10):
+def read_lines(fd, wanted, patience=10):
     """Times at which lines with `wanted` came, until nothing comes any more."""
     times, rest = [], b""
     while select.select([fd], [], [], patience)[0]:
@@ -93,7 +94,8 @@ def read_lines(fd, process, wanted, patience=10):
 
 
 def latency(backend, terminal, operations):
-    """Milliseconds from just before an unshare() to the line at the reader: (median, 99th percentile, how many)."""
+    """Milliseconds from just before an unshare() to the line at the reader: (median, 99th percentile, how many, why it is
+    not to be trusted or None)."""
     reader, writer = pty.openpty() if terminal else os.pipe()
     try:
         with Workload("paced", operations) as workload:
@@ -104,9 +106,11 @@ def latency(backend, terminal, operations):
             writer = None
             try:
                 time.sleep(1)
+                watch = Watch({workload.pid, process.pid})
                 workload.process.stdin.write(b"go\n")
                 workload.process.stdin.flush()
-                times = read_lines(reader, process, workload.word.encode())
+                times = read_lines(reader, workload.word.encode())
+                why = watch.disturbance()
                 stamps = json.loads(workload.process.stdout.readline())["stamps"]
             finally:
                 measure.end(process)
@@ -117,7 +121,7 @@ def latency(backend, terminal, operations):
     if len(times) != len(stamps):
         raise measure.CannotRun(f"{len(stamps)} changes and {len(times)} lines")
     delays = sorted((came - went) / 1e6 for went, came in zip(stamps, times))
-    return statistics.median(delays), delays[min(len(delays) - 1, len(delays) * 99 // 100)], len(delays)
+    return statistics.median(delays), delays[min(len(delays) - 1, len(delays) * 99 // 100)], len(delays), why
 
 
 def wakeups(pid):
