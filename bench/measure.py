@@ -228,7 +228,7 @@ class Running:
     def usage(self):
         """Waits until what has happened is worked off; (seconds of CPU, kernel's share of them, KiB now and at most)."""
         last = run_ns(self.pid)
-        for _ in range(100):
+        for _ in range(1 if self.tracer.polls else 100):
             time.sleep(0.12)
             ran = run_ns(self.pid)
             if ran - last < 2000000:

@@ -27,6 +27,7 @@ class Tracer:
     threads: bool = False  # does it tell threads, too?
     clones: bool = False  # does it tell the namespaces of a new process?
     slow: int = 1  # so many times fewer operations
+    polls: bool = False  # it works also where nothing happens: there is no end to wait for
     program: str = ""  # what has to be installed
 
 
@@ -201,7 +202,7 @@ PEERS = [
         "strace", "-f", "-o", str(out), "-p", str(workload.pid)],
         count_strace, says(b"attached"), settle=0.1, prints=False, threads=True, slow=20, program="strace"),
     Tracer("poller, 100 ms", lambda out, workload, threads: [str(BUILD / "poller"), "100"],
-           count_words, settle=0.3),
+           count_words, settle=0.3, polls=True),
 ]
 
 
