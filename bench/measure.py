@@ -235,7 +235,7 @@ class Running:
                 break
             last = ran
         user, kernel = (now - then for now, then in zip(user_and_kernel(self.pid), self.ticks))
-        share = kernel / (user + kernel) if user + kernel else None
+        share = kernel / (user + kernel) if user + kernel >= 20 * TICK else None  # of a few ticks it would say nothing
         return (ran - self.ran) / 1e9, share, status_kib(self.pid, "VmRSS"), status_kib(self.pid, "VmHWM")
 
     def end(self):

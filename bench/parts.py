@@ -59,9 +59,10 @@ def kernel_ns(tracer, kind, operations):
 
 
 def rate(tracer, kind, per_second, seconds):
-    """One rung: as many operations a second as asked for (0: as many as can be), and what became of their records."""
-    operations = int(seconds * (per_second or {"setns": 600000, "spawn": 15000}[kind]))
-    with Workload(kind, operations, per_second) as workload, Running(tracer, workload) as running:
+    """One rung: as many events a second as asked for (0: as many as can be), and what became of their records."""
+    each = 4 if kind == "sets" else 1
+    operations = int(seconds * (per_second / each or {"sets": 100000, "setns": 300000, "spawn": 15000}[kind]))
+    with Workload(kind, operations, per_second // each) as workload, Running(tracer, workload) as running:
         measure.quiet.wait()
         watch = Watch({workload.pid, running.pid})
         said = workload.go()
@@ -176,8 +177,8 @@ def start_once(backend, resident):
             time.sleep(0.2)
         kib = measure.status_kib(process.pid, "VmRSS"), measure.status_kib(process.pid, "RssAnon")
     finally:
+        process.stdout.close()  # it ends at that, and quietly
         measure.end(process)
-        process.stdout.close()
     return took, tasks, *kib
 
 

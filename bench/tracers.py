@@ -2,6 +2,7 @@
 """The tracers that are compared: how each is started, when it is ready, and how the records that it delivered of one
 workload are counted. Nothing is measured here."""
 
+import contextlib
 import dataclasses
 import os
 import re
@@ -44,6 +45,17 @@ def says(*words):
     """Ready as soon as one of the files says so."""
     def ready(running):
         return any(path.exists() and word in path.read_bytes() for word in words for path in (running.out, running.err))
+    return ready
+
+
+def holds(kind, number):
+    """Ready as soon as it holds so many BPF objects of a kind: for one that keeps what it says in a buffer."""
+    def ready(running):
+        found = 0
+        for fd in os.scandir(f"/proc/{running.pid}/fd"):
+            with contextlib.suppress(OSError):
+                found += os.readlink(fd.path) == f"anon_inode:{kind}"
+        return found >= number
     return ready
 
 
@@ -191,7 +203,7 @@ PEERS = [
     Tracer("execsnoop", lambda out, workload, threads: ["execsnoop"],
            count_execsnoop, settle=1.5, sees=frozenset(("exec",)), program="execsnoop"),
     Tracer("bpftrace", lambda out, workload, threads: ["bpftrace", "-o", str(out), str(TOP / "bench" / "peers.bt")],
-           count_words, says(b"ready\n"), settle=0.2, prints=False, threads=True, program="bpftrace"),
+           count_words, holds("bpf-prog", 5), settle=1.0, prints=False, threads=True, program="bpftrace"),
     Tracer("perf trace", lambda out, workload, threads: [
         "perf", "trace", "-a", "-o", str(out), "-e", "clone,clone3,vfork,execve,exit,exit_group,unshare,setns"],
         count_perf_trace, settle=1.5, prints=False, threads=True, program="perf"),

@@ -29,6 +29,8 @@
 #include <unistd.h>
 
 #define ARRAY_SIZE(a) (sizeof(a) / sizeof(*(a)))
+/* Those that setns() enters together. */
+#define SET (CLONE_NEWUTS | CLONE_NEWIPC | CLONE_NEWNET | CLONE_NEWCGROUP)
 #define SEVERAL (CLONE_NEWUTS | CLONE_NEWIPC | CLONE_NEWPID | CLONE_NEWCGROUP)
 
 static const char *program; /* what exec starts */
@@ -154,6 +156,47 @@ static void prepare_setns(uint64_t operations)
 	}
 }
 
+/* Two processes with several namespaces of their own; they end with this one. */
+static void prepare_sets(uint64_t operations)
+{
+	(void)operations;
+	for (unsigned int i = 0; i < ARRAY_SIZE(namespaces); i++) {
+		int made[2];
+		pid_t pid;
+		char byte;
+
+		if (pipe(made))
+			fatal("pipe");
+		pid = fork();
+		if (pid < 0)
+			fatal("fork");
+		if (pid == 0) {
+			prctl(PR_SET_PDEATHSIG, SIGKILL);
+			if (unshare(SET))
+				fatal("unshare");
+			if (write(made[1], "", 1) != 1)
+				fatal("write");
+			for (;;)
+				pause();
+		}
+		close(made[1]);
+		if (read(made[0], &byte, 1) != 1)
+			fatal("a namespace of each type");
+		close(made[0]);
+		namespaces[i] = (int)syscall(SYS_pidfd_open, pid, 0);
+		if (namespaces[i] < 0)
+			fatal("pidfd_open");
+	}
+	if (setns(namespaces[1], SET))
+		fatal("setns");
+}
+
+static void do_sets(uint64_t i)
+{
+	if (setns(namespaces[i % ARRAY_SIZE(namespaces)], SET))
+		fatal("setns");
+}
+
 static void do_setns(uint64_t i)
 {
 	if (setns(namespaces[i % ARRAY_SIZE(namespaces)], CLONE_NEWUTS))
@@ -227,6 +270,7 @@ static const struct kind {
 	{ "clone", NULL, do_clone, 1, 0, 1, 5, false }, /* a pid namespace is two types */
 	{ "unshare", NULL, do_unshare, 0, 0, 0, 1, false },
 	{ "setns", prepare_setns, do_setns, 0, 0, 0, 1, false },
+	{ "sets", prepare_sets, do_sets, 0, 0, 0, 4, false },
 	{ "getppid", NULL, do_getppid, 0, 0, 0, 0, false },
 	{ "paced", prepare_paced, do_paced, 0, 0, 0, 1, false },
 	{ "sleepers", prepare_sleepers, do_sleepers, 0, 0, 0, 0, false },

@@ -66,7 +66,7 @@ def test_what_a_workload_calls_true_strace_sees(bench, program, kind):
     assert said["true"] == seen
 
 
-@pytest.mark.parametrize("kind", WORKLOADS)
+@pytest.mark.parametrize("kind", [*WORKLOADS, "sets"])
 def test_nsmon_delivers_what_is_true(bench, working, kind):
     for form in ("text", "json"):
         said, _, used = bench.measure.traced(kind, 2000, bench.tracers.nsmon(form, working[0]), kind == "threads")
@@ -131,7 +131,7 @@ def test_verdicts(bench):
     assert verdict(1.0, 1.0) == ("1.00", "met")
     assert verdict(1.1, 1.0) == ("1.10", "**not met**")
     assert verdict(1.1, 1.0, low=0.9) == ("1.10", "within the spread")
-    rate = {"kind": "setns", "missing": 0, "lost": 0}
+    rate = {"kind": "sets", "missing": 0, "lost": 0}
     rungs = [{**rate, "events_per_s": n} for n in (10, 20)] + [{**rate, "events_per_s": 30, "lost": 1, "missing": 1},
                                                               {**rate, "events_per_s": 40}]
     assert bench.report.sustained({"rates": rungs}) == 20
@@ -167,8 +167,8 @@ def test_a_peer_that_cannot_run_is_listed(bench):
     broken = tracers.Tracer("broken", lambda *_: ["sh", "-c", "echo no such probe >&2; exit 3"], tracers.count_words, settle=0.2)
     with pytest.raises(bench.measure.CannotRun, match="3: no such probe") as error:
         bench.measure.traced("getppid", 10, broken)
-    results["cannot"]["broken"] = str(error.value)
-    assert "| broken | not run: it ended with 3: no such probe |" in "\n".join(bench.report.compared(results))
+    results["cannot"]["broken"] = [("getppid", str(error.value))]
+    assert "Not run: broken, getppid: it ended with 3: no such probe." in "\n".join(bench.report.compared(results))
     missing = tracers.Tracer("missing", None, None, program="no-such-program")
     assert "is not installed" in tracers.why_not(missing)
 
