@@ -119,7 +119,8 @@ def count_words(path, workload):
 
 
 def count_forkstat(path, workload):
-    """A fork is two lines, parent and child; an exec and an exit have the pid alone where it was too short to be named."""
+    """A fork is two lines, parent and child; an exec and an exit have the pid alone where it was too short to be named.
+    Where a child has ended before it looked, its parent is 0, the idle task, which forks nothing after boot: it is ours."""
     kept, pids, of_ours = nothing(), set(), False
     for line in lines_of(path):
         words = line.split()
@@ -127,7 +128,7 @@ def count_forkstat(path, workload):
             continue
         kind, pid = words[1].decode(), int(words[2])
         if kind == "fork" and b"parent" in words:
-            of_ours = pid == workload.pid
+            of_ours = pid in (workload.pid, 0)
         elif kind == "fork" and of_ours:
             kept["fork"] += 1
             pids.add(pid)
