@@ -84,9 +84,9 @@ help:
 	@sed -n 's/^#   //p' Makefile
 	@echo 'targets:   all run test test-quick test-unit test-golden test-e2e test-service test-vm test-package lint'
 	@echo '           check-vmlinux deps deps-test install uninstall clean man'
-	@echo '           static dist deb spec'
+	@echo '           static dist deb spec bench'
 	@echo 'variables: V=1 DEBUG=1 SAN=1 ARCH=arm64 OUTPUT=build PREFIX=/usr/local DESTDIR= CC= CLANG='
-	@echo '           KERNEL=name IMAGE=file BACKEND=name (test, test-vm) NSMON_ARGS= (run)'
+	@echo '           KERNEL=name IMAGE=file BACKEND=name (test, test-vm) NSMON_ARGS= (run) BENCH_QUICK=1 (bench)'
 
 # ---- the program
 
@@ -210,6 +210,26 @@ $(WORKLOADS:%=$(OUTPUT)/%32): $(OUTPUT)/%32: tests/e2e/%.c Makefile | $(B)/tools
 		echo '  note: no 32-bit C library here, so no $@'; \
 	else $(CC32) $(DRIVER_CFLAGS) -o $@ $<; fi
 
+# ---- the benchmark
+
+.PHONY: bench bench-tools record-tool
+BENCH_TOOLS := $(OUTPUT)/bench/workload $(OUTPUT)/bench/poller $(OUTPUT)/bench/tiny
+bench-tools: $(BENCH_TOOLS)
+record-tool: $(B)/records
+
+$(OUTPUT)/bench/tiny: DRIVER_CFLAGS += -nostdlib -fno-stack-protector
+$(BENCH_TOOLS): $(OUTPUT)/bench/%: bench/%.c Makefile | $(B)/tools
+	$(call say,CC,$@)mkdir -p $(@D) && $(CC) -D_GNU_SOURCE $(DRIVER_CFLAGS) $(CROSS_LDFLAGS) -o $@ $<
+
+$(B)/records: bench/records.c $(PURE_OBJECTS) Makefile
+	$(call say,CC,$@)$(CC) $(CPPFLAGS) $(ALL_CFLAGS) -MMD -MP -MF $@.d -o $@ $< $(PURE_OBJECTS) $(LIBS)
+
+# BENCH_QUICK=1: two minutes, to see that all runs. BENCH_ARGS=: see bench/run --help.
+bench: deps
+	$(Q)CC='$(CC)' CLANG='$(CLANG)' sh dist/deps install bench || echo 'nsmon: some peers cannot be compared' >&2
+	$(Q)$(MAKE) --no-print-directory all bench-tools
+	$(Q)BPFTOOL='$(BPFTOOL)' $(PYTHON) bench/run $(if $(BENCH_QUICK),--quick) $(BENCH_ARGS)
+
 check-vmlinux: $(B)/nsmon.bpf.o
 	$(Q)$(PYTHON) vmlinux/check $(if $(BTF),--btf $(BTF)) $(B)/nsmon.bpf.o
 
@@ -247,5 +267,6 @@ uninstall:
 
 clean:
 	rm -rf $(filter-out / . ..,$(OUTPUT))/*.o $(OUTPUT)/*.d $(OUTPUT)/*.h $(OUTPUT)/unit \
-		$(OUTPUT)/san $(OUTPUT)/fuzz $(OUTPUT)/tools $(OUTPUT)/flags $(OUTPUT)/golden $(OUTPUT)/golden.d $(WORKLOADS:%=$(OUTPUT)/%) \
+		$(OUTPUT)/san $(OUTPUT)/fuzz $(OUTPUT)/tools $(OUTPUT)/flags $(OUTPUT)/golden $(OUTPUT)/golden.d $(OUTPUT)/records \
+		$(OUTPUT)/records.d $(OUTPUT)/bench $(WORKLOADS:%=$(OUTPUT)/%) \
 		$(WORKLOADS:%=$(OUTPUT)/%32) $(OUTPUT)/nsmon.8 $(OUTPUT)/arm64 $(OUTPUT)/static $(OUTPUT)/clang-* $(NSMON)

@@ -1,0 +1,237 @@
+# SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause
+"""What was measured -> tables of Markdown. Measures nothing; a number that is not there is shown as that."""
+
+import re
+
+# Of the workloads: the row's name.
+WORKLOADS = {"fork": "fork", "exec": "fork+exec", "threads": "threads", "clone": "clone, 5 namespaces", "unshare": "unshare",
+             "setns": "setns storm", "getppid": "getppid"}
+
+
+def table(head, rows):
+    lines = ["| " + " | ".join(head) + " |", "|" + "---|" * len(head)]
+    return lines + ["| " + " | ".join(row) + " |" for row in rows] + [""]
+
+
+def ratio(pairs):
+    """Median and quartiles; a mark where nothing undisturbed is in it."""
+    if not pairs or not pairs.ratios:
+        return ""
+    low, middle, high = pairs.quartiles()
+    spread = f" ({low:.2f}–{high:.2f})" if len(pairs.ratios) > 1 else ""
+    return f"{middle:.2f}{spread}" + ("*" if pairs.kept_all else "")
+
+
+def kept(pairs, kinds):
+    share = pairs.share_kept(kinds) if pairs and kinds else None
+    if share is None:
+        return ""
+    return f"{100 * share[0]:.4g} %" + (f", worst {100 * share[1]:.4g} %" if share[1] < share[0] else "")
+
+
+def per_million(pairs):
+    """CPU seconds for 1e6 operations."""
+    costs = sorted(used["cpu_s"] * 1e6 / said["operations"] for said, used in pairs.runs)
+    return costs[len(costs) // 2] if costs else None
+
+
+def cost(by_kind, told):
+    """Of forks; of execs where a tracer tells no forks."""
+    kind = "fork" if "fork" in told.get("fork", ()) else "exec"
+    pairs = by_kind.get(kind)
+    if not pairs or not pairs.runs or not told.get(kind):
+        return ""
+    share = pairs.of("kernel_share")
+    return (f"{per_million(pairs):.2f}" + (" for execs" if kind == "exec" else "") +
+            (f" ({100 * share:.0f} % kernel)" if share is not None else ""))
+
+
+def mib(kib):
+    return f"{kib / 1024:.1f}" if kib else ""
+
+
+def compared(results):
+    """One row for each tracer: how much slower the workloads are, what it costs, what it keeps."""
+    head = ["tracer", *WORKLOADS.values(), "CPU s per 10⁶ forks", "RSS MiB", "kept"]
+    rows = []
+    for name, by_kind in results["pairs"].items():
+        first = next(iter(by_kind.values()), None)
+        told = results["told"][name]
+        shares = {k: kept(p, told[k]) for k, p in by_kind.items()}
+        shares = {k: s for k, s in shares.items() if s}
+        if shares and set(shares.values()) == {"100 %"}:
+            all_kept = "100 %"
+        else:
+            all_kept = "; ".join(f"{WORKLOADS[k]} {s}" for k, s in shares.items())
+        rows.append([name, *(ratio(by_kind.get(k)) for k in WORKLOADS), cost(by_kind, told),
+                     mib(first and first.of("resident_kib")), all_kept])
+    lines = table(head, rows)
+    for name, reasons in results["cannot"].items():
+        lines += [f"Not run: {name}, {WORKLOADS.get(kind, kind)}: {why}." for kind, why in reasons]
+    return lines + [""] * bool(results["cannot"])
+
+
+def disturbed(results):
+    dropped = sum(p.dropped for by_kind in results["pairs"].values() for p in by_kind.values())
+    used = sum(len(p.ratios) for by_kind in results["pairs"].values() for p in by_kind.values() if not p.kept_all)
+    marked = sum(p.kept_all for by_kind in results["pairs"].values() for p in by_kind.values())
+    return (f"{used + dropped} pairs were run, and {dropped} dropped as disturbed (steal over 1 % of the time, or others' "
+            f"processes over 3 %). {marked} figures are marked *: not one pair of theirs was undisturbed, and they are "
+            "of disturbed ones.")
+
+
+def kernel(results):
+    rows = []
+    for kind, programs in results["kernel_ns"].items():
+        for i, (name, runs, ns) in enumerate(programs):
+            rows.append([WORKLOADS[kind] if i == 0 else "", f"`{name}`", f"{runs:.2f}", f"{ns:.0f}"])
+    return table(["workload", "program", "runs per operation", "ns per run"], rows)
+
+
+def rates(results):
+    names = {"sets": "setns of four types", "setns": "setns of one type", "spawn": "fork and exit"}
+    rows = [[names[r["kind"]] + (f", {r['asked']}/s asked" if r["asked"] else ", flat out"),
+             f"{r['events_per_s']:.0f}", f"{r['events']}", f"{r['lost']}", f"{r['uncounted']}", f"{100 * r['cpu_share']:.0f} %",
+             r["disturbed"] or ""] for r in results["rates"]]
+    return table(["load", "events a second", "events", "lost, as nsmon says", "missing and not counted", "of one CPU", "disturbed by"],
+                 rows)
+
+
+def sustained(results):
+    """The most events a second of which none was lost, with every rung below also without loss; None: not even the lowest."""
+    best = None
+    for r in sorted((r for r in results["rates"] if r["kind"] == "sets"), key=lambda r: r["events_per_s"]):
+        if r["lost"] != 0 or r["missing"]:
+            break
+        best = r["events_per_s"]
+    return best
+
+
+def rest(results):
+    rows = []
+    for where in ("terminal", "pipe"):
+        found = results["latency"].get(where)
+        if found:
+            rows.append([f"latency to a {where}, of {found[2]} changes", f"median {found[0]:.2f} ms, 99 % within {found[1]:.2f} ms"
+                         + (f" (disturbed by {found[3]})" if found[3] else "")])
+    idle = results.get("idle")
+    if idle:
+        rows.append([f"wake-ups a second, nothing happening for {idle['seconds']} s",
+                     f"{idle['on_cpu']:.2f} ({idle['voluntary']:.2f} voluntary), {idle['cpu_ms_per_s']:.2f} ms of CPU a second"])
+        rows.append(["RSS, following one process", f"{mib(idle['resident_kib'])} MiB"])
+    for found in results["start"]:
+        rows.append([f"start to `ready`, {found['tasks']:.0f} tasks, `--backend={found['backend']}`",
+                     f"median {1000 * found['ready_s']:.0f} ms, fastest {1000 * found['fastest_s']:.0f} of {found['times']} "
+                     f"({found['disturbed']} disturbed); RSS {mib(found['resident_kib'])} MiB, {mib(found['anonymous_kib'])} anonymous"])
+    return table(["", ""], rows)
+
+
+# ---- the aims ----
+
+
+def verdict(value, aim, form="{:.2f}", low=None):
+    """(measured, met or not). `low`, the lower quartile: where it is within the aim, the median's missing it shows nothing."""
+    if value is None:
+        return "not measured", "not shown"
+    met = "met" if value <= aim else "within the spread" if low is not None and low <= aim else "**not met**"
+    return form.format(value), met
+
+
+def unless(disturbed, row):
+    """An aim that was missed while others ran says so."""
+    measured, met = row
+    return measured, met + ", disturbed" if disturbed and met != "met" else met
+
+
+def slow_down(results, name, kind, aim):
+    pairs = results["pairs"].get(name, {}).get(kind)
+    if not pairs or not pairs.ratios:
+        return verdict(None, aim)
+    low, middle, _ = pairs.quartiles()
+    measured, met = verdict(middle, aim, low=low)
+    return ratio(pairs), met + ", disturbed" if pairs.kept_all else met
+
+
+def rate_verdict(results, best, highest):
+    if best and best >= 300000 * 0.99:
+        return "met"
+    if not results["rates"]:
+        return "not shown"
+    if best == highest:
+        return "not shown: nothing was lost, but this machine's load reached no more"
+    return "**not met**" + (", disturbed" if any(r["disturbed"] for r in results["rates"]) else "")
+
+
+def aims(results):
+    rows = []
+    for name in (n for n in results["pairs"] if n.startswith("nsmon")):
+        backend = re.search(r"\((\w+)\)", name).group(1)
+        for kind in ("fork", "exec", "threads"):
+            rows.append([f"slow-down of {WORKLOADS[kind]}, {name}", "≤ 1.03", *slow_down(results, name, kind, 1.03)])
+        rows.append([f"slow-down of a setns storm, {name}", "≤ 1.25", *slow_down(results, name, "setns", 1.25)])
+        aim = 1.30 if backend == "tracepoint" else 1.03
+        rows.append([f"slow-down of other system calls, {name}", f"≤ {aim:.2f}", *slow_down(results, name, "getppid", aim)])
+        pairs = results["pairs"][name].get("fork")
+        aim = 0.35 if "json" in name else 0.20
+        rows.append([f"CPU s per 10⁶ forks with their exits, {name}", f"≤ {aim:.2f}",
+                     *unless(pairs and pairs.kept_all, verdict(per_million(pairs) if pairs else None, aim))])
+        for peer, times in (("forkstat", 100), ("bpftrace", 50)):
+            theirs = results["pairs"].get(peer, {}).get("fork")
+            if theirs and pairs and theirs.runs and pairs.runs and "text" in name:
+                share = per_million(theirs) / per_million(pairs)
+                rows.append([f"the same, against {peer}, {name}", f"≥ {times} times less", f"{share:.0f} times less",
+                             "met" if share >= times else "**not met**"])
+    best = sustained(results)
+    highest = max((r["events_per_s"] for r in results["rates"] if r["kind"] == "sets"), default=None)
+    rows.append(["sustained without loss, JSON, default buffer", "≥ 300 000 a second",
+                 f"{best:.0f} a second (highest load {highest:.0f})" if best else "none of the loads" if results["rates"] else "not measured",
+                 rate_verdict(results, best, highest)])
+    counted = [r["uncounted"] for r in results["rates"]]
+    for name, by_kind in results["pairs"].items():
+        if name.startswith("nsmon"):
+            counted += [p.uncounted(results["told"][name][k]) for k, p in by_kind.items()]
+    rows.append(["records missing and not counted as lost, all runs above", "0", str(sum(counted)) if counted else "not measured",
+                 ("met" if not sum(counted) else "**not met**") if counted else "not shown"])
+    idle = results.get("idle")
+    starts = [s for s in results["start"] if s["backend"] == "auto"]
+    same = [s for s in results["start"] if s["backend"] != "auto"]
+    rows.append(["resident, idle", "≤ 8 MiB", *verdict(idle and idle["resident_kib"] / 1024, 8, "{:.1f} MiB")])
+    each = None
+    if len(same) == 2:
+        few, many = same
+        each = (many["anonymous_kib"] - few["anonymous_kib"]) * 1024 / (many["tasks"] - few["tasks"])
+    rows.append(["memory for each task", "≤ 256 bytes", *verdict(each, 256, "{:.0f} bytes")])
+    for found, aim in zip(starts, (150, 400)):
+        rows.append([f"start to `ready`, {found['tasks']:.0f} tasks", f"≤ {aim} ms",
+                     *unless(found["disturbed"],
+                             verdict(1000 * found["ready_s"], aim, "{:.0f} ms", low=1000 * found["fastest_s"]))])
+    for where, aim in (("terminal", 10), ("pipe", 100)):
+        found = results["latency"].get(where)
+        rows.append([f"latency to a {where}, 99 %", f"≤ {aim} ms",
+                     *unless(found and found[3], verdict(found and found[1], aim, "{:.1f} ms"))])
+    rows.append(["wake-ups a second, idle", "< 12", *verdict(idle and idle["on_cpu"], 11.99, "{:.2f}")])
+    return table(["figure", "aim", "measured", ""], rows)
+
+
+def render(results):
+    m = results["machine"]
+    lines = ["<!-- SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause -->", "# What nsmon costs", "",
+             f"Written by `make bench{' BENCH_QUICK=1' if m['quick'] else ''}` on {m['date']}, of commit {m['commit']}. "
+             f"{m['cpu']}, {m['cores']} CPUs, {m['arch']}, kernel {m['kernel']}; workload on CPU {m['work_cpu']}, tracer on CPU "
+             f"{m['tracer_cpu']}. nsmon {m['version']}; backends: {m['backends']}.", ""]
+    if m["quick"]:
+        lines += ["This was a quick run: few pairs, short ones. It shows that everything runs, not how fast.", ""]
+    if results["pairs"]:
+        lines += ["## Against peers", "",
+                  "Time of the workload traced / untraced: median of the pairs, and quartiles. Kept: of the records that an exact "
+                  "tracer had to deliver, of the kinds that this one tells. CPU: the tracer's, until it had worked all off.", "",
+                  *compared(results), disturbed(results), ""]
+    if results["kernel_ns"]:
+        lines += ["## In the kernel", "", "With `kernel.bpf_stats_enabled`, which adds its own two clock readings to every run.", "",
+                  *kernel(results)]
+    if results["rates"]:
+        lines += ["## Rate", "", "JSON to a file, default buffer, one CPU for the load and one for nsmon. Events are records of output.", "",
+                  *rates(results)]
+    if results["latency"] or results["start"]:
+        lines += ["## Latency, idleness, start", "", *rest(results)]
+    return "\n".join(lines + ["## Where nsmon has to be", "", *aims(results)])
