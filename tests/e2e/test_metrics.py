@@ -80,8 +80,8 @@ def test_losses(tmp_path):
     """The smallest buffer, and a storm: what was written and what was lost is what the driver did; and it was repaired."""
     book, path = tmp_path / "book", tmp_path / "nsmon.prom"
     count = 4000 if lib.SLOW <= 1 else 800
-    # nsmon, whose child this is, sleeps through the storm.
-    script = f"kill -STOP $PPID; {lib.DRIVER} --book {book} forks {count} 2; status=$?; kill -CONT $PPID; exit $status"
+    # nsmon, whose child this is, sleeps through the storm, after the first file and before the last.
+    script = f"until [ -e {path} ]; do :; done; kill -STOP $PPID; {lib.DRIVER} --book {book} forks {count} 2; status=$?; kill -CONT $PPID; exit $status"
     lib.trace(["sh", "-c", script], f"--metrics={path}", "--buffer=4K", timeout=300)
     values = parse(path)
     written, lost = (by_event(values, f"nsmon_{what}_total") for what in ("records", "lost"))
