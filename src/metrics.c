@@ -107,11 +107,11 @@ static bool is_output(const char *path, const char *output)
 {
 	struct stat file, out;
 
-	if (output)
-		return is_same_place(path, output);
+	if (output && is_same_place(path, output))
+		return true;
 	return lstat(path, &file) == 0 && S_ISREG(file.st_mode) &&
-	       fstat(STDOUT_FILENO, &out) == 0 && file.st_dev == out.st_dev &&
-	       file.st_ino == out.st_ino;
+	       (output ? stat(output, &out) : fstat(STDOUT_FILENO, &out)) == 0 &&
+	       file.st_dev == out.st_dev && file.st_ino == out.st_ino;
 }
 
 static const char *describe_fault(int err)
@@ -138,7 +138,7 @@ static int try_files(const struct metrics *metrics, const char *output, const ch
 		if (is_output(files[i], output))
 			return -EBUSY;
 		err = check_contents(files[i]);
-		if (err == -EEXIST || (err && files[i] == metrics->path))
+		if (err)
 			return err;
 	}
 	fd = open_beside(metrics);
@@ -286,8 +286,9 @@ static int write_file(const struct metrics *metrics, const struct metrics_values
 	if (err)
 		return err;
 	*failed = metrics->beside;
-	if (check_contents(metrics->beside) == -EEXIST)
-		return -EEXIST;
+	err = check_contents(metrics->beside);
+	if (err)
+		return err;
 	fd = open_beside(metrics);
 	if (fd < 0)
 		return fd;

@@ -93,7 +93,7 @@ static const struct argp_option argp_options[] = {
 	  0 },
 	{ "btf", OPT_BTF, "FILE", 0, "Kernel BTF, where /sys/kernel/btf/vmlinux is missing", 0 },
 	{ "quiet", 'q', NULL, 0, "Fewer diagnostics on standard error", 0 },
-	{ "verbose", 'v', NULL, 0, "More diagnostics; twice: libbpf's as well", 0 },
+	{ "verbose", 'v', NULL, 0, "More diagnostics; twice: all of libbpf's as well", 0 },
 	{ 0 },
 };
 
@@ -320,14 +320,8 @@ static void refuse_of_mode(struct argp_state *state, struct options *o)
 		o->mode = MODE_SCHEMA;
 	if (o->command && o->mode != MODE_TRACE)
 		refuse(state, o, "COMMAND");
-	if (o->mode == MODE_LIST && o->only_trace)
-		argp_error(state, "--%s: list does not take it", o->only_trace);
-	if (o->mode == MODE_CHECK && o->journal)
-		refuse(state, o, "--journal");
-	if (o->mode == MODE_CHECK && o->write_path)
-		refuse(state, o, "--write");
-	if (o->mode == MODE_CHECK && o->metrics)
-		refuse(state, o, "--metrics");
+	if (o->mode != MODE_TRACE && o->only_trace)
+		argp_error(state, "--%s: %s does not take it", o->only_trace, mode_name(o->mode));
 	if (o->tree && o->mode != MODE_LIST)
 		refuse(state, o, "--tree");
 	if (o->containers && o->mode != MODE_LIST)

@@ -16,6 +16,8 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "log.h"
+
 #define SOCKET_VARIABLE "NOTIFY_SOCKET"
 
 #define NS_PER_MS ((uint64_t)1000000)
@@ -24,8 +26,12 @@
 /* A status is for people, and each costs the manager a wake-up. */
 #define STATUS_NS (5000 * NS_PER_MS)
 
-/* Between two attempts to tell it what it had no room for. */
+/* Between two attempts to tell what did not get through: longer and longer, for a manager may be gone. */
 #define RETRY_NS (250 * NS_PER_MS)
+#define RETRY_NS_MAX (8000 * NS_PER_MS)
+
+/* Whoever wants more signs of life than that would keep nsmon busy with them. */
+#define BEAT_NS_MIN (10 * NS_PER_MS)
 
 /* What must not be left out, in the order in which it is told. */
 enum { RELOADING = 1, READY = 2 };
@@ -68,7 +74,7 @@ static uint64_t take_watchdog(void)
 static bool set_manager(struct service *service, const char *name)
 {
 	struct sockaddr_un *manager = &service->manager;
-	size_t len = name ? strlen(name) : 0;
+	size_t len = strlen(name);
 
 	if (len < 2 || len >= sizeof(manager->sun_path) || (*name != '/' && *name != '@'))
 		return false;
@@ -84,8 +90,16 @@ static bool set_manager(struct service *service, const char *name)
 
 void service_open(struct service *service)
 {
+	const char *name = getenv(SOCKET_VARIABLE);
+
 	*service = (struct service){ .fd = -1, .beat_ns = take_watchdog() / 2 };
-	if (set_manager(service, getenv(SOCKET_VARIABLE)))
+	if (service->beat_ns && service->beat_ns < BEAT_NS_MIN)
+		service->beat_ns = BEAT_NS_MIN;
+	if (name && !set_manager(service, name))
+		log_note("%s '%s': it takes the path of a socket or, after '@', an abstract name; "
+			 "no service manager is told anything",
+			 SOCKET_VARIABLE, name);
+	else if (name)
 		service->fd = socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC, 0);
 	unsetenv(SOCKET_VARIABLE);
 	if (service->fd < 0)
@@ -97,12 +111,11 @@ bool service_is_managed(const struct service *service)
 	return service->fd >= 0;
 }
 
-/* false: it has no room now. One that is gone is told nothing, and need not be told again. */
+/* false: it has no room now, or is not there, as while it starts anew. */
 static bool tell(const struct service *service, const char *message)
 {
 	return sendto(service->fd, message, strlen(message), MSG_DONTWAIT | MSG_NOSIGNAL,
-		      (const struct sockaddr *)&service->manager, service->manager_len) >= 0 ||
-	       (errno != EAGAIN && errno != ENOBUFS);
+		      (const struct sockaddr *)&service->manager, service->manager_len) >= 0;
 }
 
 /* Managers from 253 on tell an answer to this reload from one to another by the time. */
@@ -117,7 +130,9 @@ static bool tell_reloading(const struct service *service)
 
 static void tell_owed(struct service *service)
 {
-	service->next_try_ns = now_ns() + RETRY_NS;
+	service->next_try_ns = now_ns() + service->pause_ns;
+	if (service->pause_ns < RETRY_NS_MAX)
+		service->pause_ns *= 2;
 	if (service->owed & RELOADING && tell_reloading(service))
 		service->owed &= ~(unsigned int)RELOADING;
 	if (service->owed == READY &&
@@ -130,6 +145,7 @@ static void owe(struct service *service, unsigned int what)
 	if (service->fd < 0)
 		return;
 	service->owed |= what;
+	service->pause_ns = RETRY_NS;
 	tell_owed(service);
 }
 

@@ -19,8 +19,9 @@ struct service {
 	uint64_t next_beat_ns;
 	uint64_t next_status_ns;
 	uint64_t next_try_ns; /* of what is owed */
+	uint64_t pause_ns; /* until the one after that */
 	uint64_t reloading_us;
-	unsigned int owed; /* what the manager had no room for */
+	unsigned int owed; /* what did not get through yet */
 	uint64_t told; /* records, when the status was last told */
 	bool told_failing;
 	bool has_news; /* than the status that was last told */
@@ -36,8 +37,8 @@ void service_open(struct service *service);
 bool service_is_managed(const struct service *service);
 
 /*
- * None of these waits: a manager may be busy, and the trace goes on. What it had no room for
- * service_turn() tells it later.
+ * None of these waits: a manager may be busy or gone, and the trace goes on. What did not get
+ * through service_turn() tells later.
  */
 
 /* Everything is attached, and the picture, where one is wanted, is told. */

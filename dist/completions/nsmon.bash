@@ -46,7 +46,7 @@ _nsmon() {
 	*)
 		case $command in
 		list) _nsmon_words -o --output= -n --types= --tree --containers --btf= -q --quiet -v --verbose ;;
-		check) _nsmon_words -o --output= --backend= --btf= -q --quiet -v --verbose ;;
+		check) _nsmon_words -o --output= --btf= -q --quiet -v --verbose ;;
 		*)
 			_nsmon_words list check -o --output= -e --events= -n --types= -r --reasons= -p --pid= --cgroup= \
 				--container= -T --threads -s --snapshot --no-snapshot -t --timestamps --failed -w --write= --journal --metrics= --user= \

@@ -36,7 +36,7 @@ complete -c nsmon -n '__nsmon_mode trace list check' -l btf -r -F -d 'Kernel BTF
 complete -c nsmon -n '__nsmon_mode trace list check' -s q -l quiet -d 'Fewer diagnostics'
 complete -c nsmon -n '__nsmon_mode trace list check' -s v -l verbose -d 'More diagnostics'
 
-complete -c nsmon -n '__nsmon_mode trace check' -l backend -x -a 'auto fentry kprobe tracepoint' -d 'How to attach'
+complete -c nsmon -n '__nsmon_mode trace' -l backend -x -a 'auto fentry kprobe tracepoint' -d 'How to attach'
 
 complete -c nsmon -n '__nsmon_mode trace list' -s n -l types -x -d 'Only these namespace types' \
     -a '(__fish_complete_list , "string split \  mnt uts ipc net pid pid_for_children user cgroup time time_for_children")'

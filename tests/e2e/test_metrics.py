@@ -218,4 +218,4 @@ def test_directory_beside(tmp_path):
     beside.mkdir()
     run = lib.run([lib.NSMON, f"--metrics={path}", "--", "true"])
     (line,) = run.stderr.decode().splitlines()
-    assert run.returncode == 2 and run.stdout == b"" and f"{path}.tmp, where" in line and "Is a directory" in line
+    assert run.returncode == 2 and run.stdout == b"" and f"{path}.tmp, where" in line and "no regular file" in line

@@ -551,10 +551,14 @@ def test_command_does_not_get_the_socket(tmp_path, manager):
 
 
 def test_a_socket_that_nobody_has(tmp_path):
-    """A manager that is gone, or a name that is none, changes nothing."""
-    for name in (str(tmp_path / "none"), "relative", "", "@" + "x" * 300):
-        run = lib.run(lib.nsmon_argv("-q", command=["sh", "-c", "exit 3"]), env=dict(os.environ, NOTIFY_SOCKET=name))
+    """A manager that is gone, or a name that is none, changes nothing; of the latter a line tells."""
+    for name, wrong in ((str(tmp_path / "none"), False), ("relative", True), ("vsock:2:1", True), ("@" + "x" * 300, True)):
+        env = dict(os.environ, NOTIFY_SOCKET=name)
+        run = lib.run(lib.nsmon_argv("-q", command=["sh", "-c", "exit 3"]), env=env)
         assert (run.returncode, run.stderr) == (3, b"")
+        said = [line for line in lib.run(lib.nsmon_argv(command=["true"]), env=env).stderr.decode().splitlines()
+                if "NOTIFY_SOCKET" in line]
+        assert len(said) == wrong and all(name in line for line in said)
 
 
 # ---- what is installed ----

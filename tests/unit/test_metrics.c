@@ -155,17 +155,26 @@ static void test_takes_its_place(void **state)
 	has_line("nsmon_tasks 11");
 }
 
-/* What somebody else has put there instead of ours is not written to. */
+/* A link that somebody else has put there is not followed, nor taken away. */
 static void test_somebody_elses(void **state)
 {
-	char other[128];
+	char other[128], said[CAPTURE_MAX];
+	struct stat st;
 
 	(void)state;
 	snprintf(other, sizeof(other), "%s/other", directory);
 	assert_int_equal(metrics_open(&metrics, path, "/dev/null"), 0);
 	assert_int_equal(symlink(other, beside), 0);
+	capture_begin();
 	metrics_write(metrics, &values);
+	assert_int_equal(capture_end(said), 1);
+	assert_non_null(strstr(said, beside));
 	assert_int_equal(access(other, F_OK), -1);
+	assert_int_equal(access(path, F_OK), -1);
+	assert_int_equal(lstat(beside, &st), 0);
+	assert_true(S_ISLNK(st.st_mode));
+	unlink(beside);
+	metrics_write(metrics, &values);
 	read_file();
 }
 
@@ -201,8 +210,11 @@ static void test_refused(void **state)
 	snprintf(under, sizeof(under), "%s/none/file", directory);
 	refused(under, NULL, -ENOENT, "No such file");
 	assert_int_equal(mkdir(beside, 0700), 0);
-	refused(path, NULL, -EISDIR, beside);
+	refused(path, NULL, -EINVAL, beside);
 	assert_int_equal(rmdir(beside), 0);
+	assert_int_equal(mkfifo(beside, 0700), 0);
+	refused(path, NULL, -EINVAL, beside);
+	assert_int_equal(unlink(beside), 0);
 	assert_int_equal(symlink("/dev/null", path), 0);
 	refused(path, NULL, -EINVAL, "no regular file");
 	snprintf(under, sizeof(under), "%s/file", path);
@@ -222,6 +234,10 @@ static void test_output(void **state)
 	refused(path, other, -EBUSY, beside);
 	put(path, "");
 	refused(path, path, -EBUSY, "the records are written there");
+	snprintf(other, sizeof(other), "%s/link", directory);
+	assert_int_equal(link(path, other), 0);
+	refused(path, other, -EBUSY, "the records are written there");
+	unlink(other);
 	snprintf(other, sizeof(other), "/%s", strrchr(path, '/') + 1);
 	assert_int_equal(metrics_open(&metrics, path, other), 0);
 }
@@ -325,7 +341,7 @@ static void test_directory_in_its_place(void **state)
 	assert_non_null(strstr(said, beside));
 	metrics_close(metrics);
 	metrics = NULL;
-	refused(path, NULL, -EISDIR, "Is a directory");
+	refused(path, NULL, -EINVAL, "no regular file");
 	assert_int_equal(rmdir(beside), 0);
 }
 

@@ -342,9 +342,9 @@ static void test_modes(void **state)
 	(void)state;
 	PARSE(&o, "check");
 	assert_int_equal(o.mode, MODE_CHECK);
-	PARSE(&o, "-v", "check", "--backend=fentry");
+	PARSE(&o, "-v", "check", "--btf=file");
 	assert_int_equal(o.mode, MODE_CHECK);
-	assert_int_equal(o.backend, BACKEND_FENTRY);
+	assert_string_equal(o.btf, "file");
 	assert_int_equal(o.verbose, 1);
 	PARSE(&o, "--schema");
 	assert_int_equal(o.mode, MODE_SCHEMA);

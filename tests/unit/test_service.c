@@ -188,6 +188,31 @@ static void test_manager_that_does_not_read(void **state)
 	assert_in_range(service_due_ms(&service), 20000, 30001);
 }
 
+/* Nor is it forgotten for one that is not there: it may be about to start anew. */
+static void test_manager_that_is_gone(void **state)
+{
+	uint64_t before = 0;
+
+	(void)state;
+	close(manager);
+	service_open(&service);
+	service_ready(&service);
+	for (int i = 0; i < 10; i++) {
+		assert_true(service.pause_ns >= before);
+		before = service.pause_ns;
+		service.next_try_ns = 0;
+		service_turn(&service, &totals, false);
+	}
+	assert_in_range(service_due_ms(&service), 4000, 8001); /* seldom, in the end */
+	unlink(address.sun_path);
+	manager = socket(AF_UNIX, SOCK_DGRAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+	assert_int_equal(bind(manager, (const struct sockaddr *)&address, sizeof(address)), 0);
+	service.next_try_ns = 0;
+	service_turn(&service, &totals, false);
+	assert_string_equal(heard(), "READY=1\nSTATUS=Tracing");
+	assert_int_equal(service_due_ms(&service), -1);
+}
+
 static void test_abstract_socket(void **state)
 {
 	struct sockaddr_un name = { .sun_family = AF_UNIX };
@@ -274,9 +299,13 @@ static void test_nobody(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		TEST(test_messages),	    TEST(test_status),
-		TEST(test_watchdog),	    TEST(test_no_watchdog),
-		TEST(test_nobody),	    TEST(test_manager_that_does_not_read),
+		TEST(test_messages),
+		TEST(test_status),
+		TEST(test_watchdog),
+		TEST(test_no_watchdog),
+		TEST(test_nobody),
+		TEST(test_manager_that_does_not_read),
+		TEST(test_manager_that_is_gone),
 		TEST(test_abstract_socket),
 	};
 
