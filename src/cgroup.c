@@ -28,6 +28,7 @@ struct node {
 	struct cgroup cgroup; /* first: what others see */
 	uint64_t parent_id; /* 0: the topmost */
 	char *name;
+	char *found_name; /* that a walk met, where it is another one; see cgroups_settle() */
 	char *path; /* cgroup.path, ours */
 	struct container *container; /* cgroup.container, ours */
 	struct cgroup_text text;
@@ -56,6 +57,7 @@ struct cgroups {
 	unsigned int looks;
 	bool doubt;
 	bool orphans; /* there may be nodes without a path */
+	bool unsettled; /* there may be nodes with a found_name */
 	struct container *unused; /* no node is in them any more */
 	char *meant; /* the id of the container that the filter's prefix means */
 };
@@ -89,6 +91,7 @@ static void free_node(struct node *node)
 	free(node->text.bytes);
 	free(node->path);
 	free(node->name);
+	free(node->found_name);
 	free(node);
 }
 
@@ -572,6 +575,10 @@ static void put(struct cgroups *cgroups, uint64_t id, uint64_t parent_id, const 
 		     node->parent_id == parent_id && node->path;
 	char *copy;
 
+	if (node && tree) { /* what is told of it gets through */
+		free(node->found_name);
+		node->found_name = NULL;
+	}
 	/* A walk met it first, which does not know who made it, and took its files to be there. */
 	if (known && tree && !node->container && !node->removed)
 		known = false;
@@ -616,7 +623,38 @@ void cgroups_event(struct cgroups *cgroups, const struct nsmon_cgroup *tree, uin
 
 static void on_directory(void *context, uint64_t id, uint64_t parent_id, const char *name)
 {
-	put(context, id, parent_id, name, NULL);
+	struct cgroups *cgroups = context;
+	struct node *node = find(cgroups, id);
+
+	if (!node || !node->name || strcmp(node->name, name) == 0) {
+		put(cgroups, id, parent_id, name, NULL);
+		return;
+	}
+	free(node->found_name);
+	node->found_name = strdup(name);
+	node->generation = cgroups->generation;
+	cgroups->unsettled = true;
+}
+
+void cgroups_settle(struct cgroups *cgroups, uint64_t now_ns)
+{
+	struct node *node, *next;
+
+	if (!cgroups->unsettled)
+		return;
+	cgroups->now_ns = now_ns;
+	cgroups->unsettled = false;
+	HASH_ITER(hh, cgroups->nodes, node, next)
+	{
+		char *name = node->found_name;
+
+		if (!name)
+			continue;
+		node->found_name = NULL;
+		put(cgroups, node->cgroup.id, node->parent_id, name, NULL);
+		free(name);
+	}
+	forget_unused(cgroups);
 }
 
 /* Its path, or that with the mount's in front, is longer than any may be. */

@@ -75,6 +75,13 @@ void cgroups_free(struct cgroups *cgroups);
 /* Reads what exists: at the start, and where a record was lost. Returns as hierarchy_walk(). */
 int cgroups_look(struct cgroups *cgroups, const struct hierarchy *hierarchy, uint64_t now_ns);
 
+/*
+ * Another name that a look has found becomes the cgroup's, unless the record of the renaming
+ * came meanwhile: to be called when all is read that came before the look, whose records are
+ * of the time before the renaming.
+ */
+void cgroups_settle(struct cgroups *cgroups, uint64_t now_ns);
+
 /* A cgroup was made, renamed or removed. */
 void cgroups_event(struct cgroups *cgroups, const struct nsmon_cgroup *tree, uint64_t now_ns);
 

@@ -347,13 +347,16 @@ static int look_at_cgroups(struct nsmon *nsmon)
 {
 	uint64_t now = stream_now_ns(&nsmon->stream);
 	uint64_t due = nsmon->cgroups_due_ns;
+	bool walked = false;
 
+	cgroups_settle(nsmon->cgroups, now);
 	nsmon->stream.cgroups_doubt |= cgroups_take_doubt(nsmon->cgroups);
 	if (nsmon->stream.cgroups_doubt && now - nsmon->cgroups_walked_ns >= WALK_PAUSE_NS) {
 		nsmon->stream.cgroups_doubt = false;
 		nsmon->cgroups_walked_ns = now;
 		cgroups_look(nsmon->cgroups, &nsmon->kernel.hierarchy, now);
 		due = now;
+		walked = true;
 	}
 	if ((due && due <= now) || nsmon->stream.cgroups_changed)
 		due = cgroups_resolve(nsmon->cgroups, now);
@@ -361,6 +364,8 @@ static int look_at_cgroups(struct nsmon *nsmon)
 	nsmon->cgroups_due_ns = due;
 	if (nsmon->stream.cgroups_doubt && (!due || nsmon->cgroups_walked_ns + WALK_PAUSE_NS < due))
 		due = nsmon->cgroups_walked_ns + WALK_PAUSE_NS;
+	if (walked) /* to settle what it found, when what came before it is read */
+		return 0;
 	if (!due)
 		return -1;
 	return due <= now ? 0 : (int)((due - now) / 1000000) + 1;

@@ -251,7 +251,8 @@ static void put_docker(const char *id, const char *name)
 
 	snprintf(path, sizeof(path), "/var/lib/docker/containers/%s/config.v2.json", id);
 	snprintf(text, sizeof(text),
-		 "{\"ID\":\"%s\",\"Name\":\"/%s\",\"Config\":{\"Image\":\"nginx:1.27\"}}", id, name);
+		 "{\"ID\":\"%s\",\"Name\":\"/%s\",\"Config\":{\"Image\":\"nginx:1.27\"}}", id,
+		 name);
 	put(path, text);
 }
 
@@ -260,7 +261,8 @@ static void put_crun(const char *id, const char *cgroup)
 	char path[256], text[512];
 
 	snprintf(path, sizeof(path), "/run/crun/%s/status", id);
-	snprintf(text, sizeof(text), "{\"pid\":7,\"cgroup-path\":\"%s\",\"bundle\":\"/b\"}", cgroup);
+	snprintf(text, sizeof(text), "{\"pid\":7,\"cgroup-path\":\"%s\",\"bundle\":\"/b\"}",
+		 cgroup);
 	put(path, text);
 }
 
@@ -534,10 +536,38 @@ static void test_lost_rename(void **state)
 	look();
 	move("/a", "/z");
 	look();
+	path_is(b, "/a/b"); /* records from before may still come */
+	cgroups_settle(cgroups, now);
 	path_is(a, "/z");
 	path_is(b, "/z/b");
 	renamed(a, top, "z");
 	path_is(b, "/z/b");
+	assert_int_equal(count(), 3);
+}
+
+/* What is told after a look is of before it, or of after it: either way the name is right. */
+static void test_look_between_renames(void **state)
+{
+	uint64_t top = make_top(), a = make("/a"), b = make("/a/b");
+
+	(void)state;
+	look();
+	move("/a", "/z");
+	look();
+	path_is(b, "/a/b");
+	renamed(a, top, "y");
+	path_is(b, "/y/b");
+	renamed(a, top, "z");
+	cgroups_settle(cgroups, now);
+	path_is(b, "/z/b");
+	move("/z", "/a");
+	look();
+	look();
+	renamed(a, top, "a");
+	move("/a", "/x");
+	renamed(a, top, "x");
+	cgroups_settle(cgroups, now);
+	path_is(b, "/x/b");
 	assert_int_equal(count(), 3);
 }
 
@@ -1349,8 +1379,20 @@ static void test_lost_removals_among_many(void **state)
 static void test_hostile_names(void **state)
 {
 	static const char *const names[] = {
-		"a b=c", "a\nb", "\033[2J", "\"\\", "\xff\xfe", "caf\xc3\xa9", "%s%n", ".", "-",
-		"docker-" A ".scope\n", "docker-x.scope", ".service", ".scope", "docker-.scope",
+		"a b=c",
+		"a\nb",
+		"\033[2J",
+		"\"\\",
+		"\xff\xfe",
+		"caf\xc3\xa9",
+		"%s%n",
+		".",
+		"-",
+		"docker-" A ".scope\n",
+		"docker-x.scope",
+		".service",
+		".scope",
+		"docker-.scope",
 	};
 	char name[256], path[300];
 
@@ -1502,6 +1544,7 @@ int main(void)
 		TEST(test_lost_removal),
 		TEST(test_lost_making),
 		TEST(test_lost_rename),
+		TEST(test_look_between_renames),
 		TEST(test_units),
 		TEST(test_container_of_path),
 		TEST(test_pod),
