@@ -75,7 +75,7 @@ def test_cases(work_ecs, case):
     work_ecs.check(case)
 
 
-@pytest.mark.quick
+@pytest.mark.long
 def test_threads(validator, tmp_path, cgroups):
     """With -T: the names of threads are not those of processes, and neither are their beginning and their end. Each
     process begins and ends once, also where its main thread ended before or another one execed in its place."""

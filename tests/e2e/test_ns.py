@@ -286,9 +286,10 @@ def test_main_thread_ended_before(tmp_path):
             "threading.Thread(target=forks).start()\n"
             "ctypes.CDLL(None).syscall(%d, 0)\n" % {"x86_64": 60, "aarch64": 93}[os.uname().machine])
     process = subprocess.Popen(["/usr/bin/python3", "-c", code], stdin=subprocess.PIPE, stdout=subprocess.PIPE)
-    with process, lib.Live(tmp_path, "-p", process.pid) as nsmon:
+    with process, lib.Live(tmp_path, "-v", "-p", process.pid) as nsmon:
         process.stdout.read(1)
-        nsmon.wait_started()
+        # Not while the first picture is taken, which may show the child.
+        lib.wait_until(lambda: "a picture of " in nsmon.err, "the look after the first picture")
         process.stdin.write(b"\n")
         process.stdin.flush()
         assert nsmon.wait() == 0
