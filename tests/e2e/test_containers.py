@@ -933,9 +933,17 @@ def rename(world, cgroup, _):
     for old, new in zip([None, *paths], paths):
         if old:
             os.rename(world.hierarchy.directory(old), world.hierarchy.directory(new))
-        waiting.have_child()
+        child = waiting.have_child()
+        lib.wait_until(lambda: has_ended(child), "the child to end under this name")
     waiting.end()
     return waiting, paths
+
+
+def has_ended(pid):
+    try:
+        return pathlib.Path(f"/proc/{pid}/stat").read_text(encoding="ascii", errors="replace").rpartition(")")[2].split()[0] in "ZX"
+    except (FileNotFoundError, ProcessLookupError):
+        return True
 
 
 def test_rename(scenes):
