@@ -29,7 +29,7 @@ enum log_level log_get_level(void)
  * Is standard error the journal? systemd says which stream it gave (systemd.exec(5):
  * JOURNAL_STREAM); a program that was started with another one inherits the variable.
  */
-static bool is_journal(void)
+bool log_is_to_journal(void)
 {
 	const char *given = getenv("JOURNAL_STREAM");
 	char own[64];
@@ -66,7 +66,7 @@ static void write_message(enum log_level level, const char *format, va_list args
 	if (vsnprintf(message, sizeof(message), format, args) < 0)
 		return;
 	len = (size_t)snprintf(line, sizeof(line),
-			       "%snsmon: ", is_journal() ? priority(level) : "");
+			       "%snsmon: ", log_is_to_journal() ? priority(level) : "");
 	for (const char *p = message; *p; p++) {
 		if (isprint((unsigned char)*p))
 			line[len++] = *p;

@@ -3,6 +3,8 @@
 #ifndef LOG_H
 #define LOG_H
 
+#include <stdbool.h>
+
 enum log_level {
 	LOG_LEVEL_ERROR = 0,
 	LOG_LEVEL_NOTE = 1, /* silenced by --quiet */
@@ -21,5 +23,8 @@ enum log_level log_get_level(void);
 __attribute__((format(printf, 1, 2))) void log_error(const char *format, ...);
 __attribute__((format(printf, 1, 2))) void log_note(const char *format, ...);
 __attribute__((format(printf, 1, 2))) void log_debug(const char *format, ...);
+
+/* Does standard error go to the journal, where each line has a priority in front? */
+bool log_is_to_journal(void);
 
 #endif

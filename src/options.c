@@ -12,11 +12,15 @@
 #include <unistd.h>
 
 #include "container.h"
+#include "log.h"
 #include "version.h"
 
 /* include/linux/threads.h: PID_MAX_LIMIT of a 64-bit kernel. */
 #define PID_MAX_LIMIT 4194304
 #define BUFFER_MAX ((size_t)1 << 30)
+
+/* How a message begins. */
+#define NAME_PREFIX "nsmon: "
 
 const char *const output_format_names[OUTPUT_FORMATS] = { "text", "json", "ecs" };
 
@@ -475,6 +479,43 @@ static error_t parse_option(int key, char *arg, struct argp_state *state)
 	return 0;
 }
 
+/* What argp and getopt say, which know nothing of priorities. */
+static ssize_t say_errors(void *context, const char *text, size_t size)
+{
+	const char *end = text + size;
+
+	(void)context;
+	while (text < end) {
+		const char *line_end = memchr(text, '\n', (size_t)(end - text));
+		size_t len = (size_t)((line_end ? line_end : end) - text);
+
+		if (len > sizeof(NAME_PREFIX) - 1 &&
+		    memcmp(text, NAME_PREFIX, sizeof(NAME_PREFIX) - 1) == 0) {
+			text += sizeof(NAME_PREFIX) - 1;
+			len -= sizeof(NAME_PREFIX) - 1;
+		}
+		if (len)
+			log_error("%.*s", (int)len, text);
+		text += len + 1;
+	}
+	return (ssize_t)size;
+}
+
+static void parse_with_errors_in_journal(const struct argp *argp, int argc, char **argv,
+					 struct options *options)
+{
+	const cookie_io_functions_t functions = { .write = say_errors };
+	FILE *before = stderr, *errors = fopencookie(NULL, "w", functions);
+
+	if (errors)
+		stderr = errors;
+	argp_parse(argp, argc, argv, ARGP_IN_ORDER, NULL,
+		   options); /* wrong usage ends it: exit(3) flushes */
+	stderr = before;
+	if (errors)
+		fclose(errors);
+}
+
 void options_parse(struct options *options, int argc, char **argv)
 {
 	const struct argp argp = { argp_options, parse_option, args_doc, doc, NULL, NULL, NULL };
@@ -486,5 +527,10 @@ void options_parse(struct options *options, int argc, char **argv)
 	};
 	argp_err_exit_status = 2;
 	/* The child's own options come after "--" and are not ours to sort. */
-	argp_parse(&argp, argc, argv, ARGP_IN_ORDER, NULL, options);
+	if (argc > 0 && strrchr(argv[0], '/')) /* as all other messages begin */
+		argv[0] = strrchr(argv[0], '/') + 1;
+	if (log_is_to_journal())
+		parse_with_errors_in_journal(&argp, argc, argv, options);
+	else
+		argp_parse(&argp, argc, argv, ARGP_IN_ORDER, NULL, options);
 }

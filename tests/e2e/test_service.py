@@ -561,6 +561,23 @@ def test_a_socket_that_nobody_has(tmp_path):
         assert len(said) == wrong and all(name in line for line in said)
 
 
+@pytest.mark.parametrize("wrong, names", [(["--output=xml"], "xml"), (["--bogus"], "--bogus"), (["-w"], "requires"),
+                                          (["-p", "\x1b[31m"], "1 to 4194304")])
+def test_wrong_usage_is_an_error_in_the_journal(wrong, names):
+    """Each line has its priority where standard error is what systemd says that it is; and none elsewhere."""
+    reader, writer = os.pipe()
+    stat = os.fstat(writer)
+    env = dict(os.environ, JOURNAL_STREAM=f"{stat.st_dev}:{stat.st_ino}")
+    with subprocess.Popen([lib.NSMON, *wrong], env=env, stderr=writer) as process:
+        os.close(writer)
+        with os.fdopen(reader, "rb") as out:
+            told = out.read()
+    assert process.returncode == 2 and names.encode() in told and b"\x1b" not in told
+    assert all(line.startswith(b"<3>nsmon: ") for line in told.splitlines())
+    plain = lib.run([lib.NSMON, *wrong], env=env).stderr
+    assert plain.startswith(b"nsmon: ") and b"<3>" not in plain
+
+
 # ---- what is installed ----
 
 
