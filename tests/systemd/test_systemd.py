@@ -350,6 +350,8 @@ def test_what_was_lost_is_found_again(configured):
     os.kill(pid, signal.SIGSTOP)
     lib.run(["sh", "-c", "i=0; while [ $i -lt 400 ]; do (:); i=$((i+1)); done"])
     left = subprocess.Popen(["sleep", "1000"])
+    # Popen comes back in the midst of the exec, before that is recorded.
+    lib.wait_until(lambda: pathlib.Path(f"/proc/{left.pid}/stat").read_text().split()[1:3] == ["(sleep)", "S"], "its sleep")
     os.kill(pid, signal.SIGCONT)
     try:
         lost = wait_for(lambda r: r["event"] == "lost", "the loss", out)
