@@ -90,21 +90,34 @@ const volatile struct {
 	bool preempts_programs; /* raw tracepoints with preemption on: by 7.3, not on 6.18 */
 } kernel_has;
 
-/* The 64-bit id of a namespace, 0 where the kernel has none to offer. */
-static __always_inline __u64 compat_ns_id(struct ns_common *ns)
+/*
+ * Inode number and 64-bit id of a namespace; the id 0 where the kernel has none to
+ * offer. Where both are close together, as on 6.18, with one read.
+ */
+static __always_inline void compat_ns_numbers(struct ns_common *ns, __u32 *inum, __u64 *id)
 {
-	if (!kernel_has.ns_id)
-		return 0;
-	return BPF_CORE_READ((struct ns_common___id *)ns, ns_id);
+	struct ns_common___id *with_id = (void *)ns;
+	__u32 inum_at = bpf_core_field_offset(ns->inum);
+	__u32 id_at = bpf_core_field_offset(with_id->ns_id);
+	__u64 part[2];
+
+	if (!kernel_has.ns_id) {
+		*inum = BPF_CORE_READ(ns, inum);
+	} else if (id_at == inum_at + sizeof(__u64)) {
+		bpf_probe_read_kernel(part, sizeof(part), (void *)ns + inum_at);
+		*inum = *(__u32 *)&part[0];
+		*id = part[1];
+	} else {
+		*inum = BPF_CORE_READ(ns, inum);
+		*id = BPF_CORE_READ(with_id, ns_id);
+	}
 }
 
-static __always_inline __u64 compat_mnt_ns_id(struct mnt_namespace *mnt)
+static __always_inline void compat_mnt_ns_numbers(struct mnt_namespace *mnt, __u32 *inum, __u64 *id)
 {
-	if (kernel_has.ns_id)
-		return compat_ns_id(&mnt->ns);
-	if (!kernel_has.mnt_ns_id)
-		return 0;
-	return BPF_CORE_READ((struct mnt_namespace___seq *)mnt, seq);
+	compat_ns_numbers(&mnt->ns, inum, id);
+	if (!kernel_has.ns_id && kernel_has.mnt_ns_id)
+		*id = BPF_CORE_READ((struct mnt_namespace___seq *)mnt, seq);
 }
 
 static __always_inline struct kernfs_node *compat_kernfs_parent(struct kernfs_node *kn)
@@ -167,6 +180,24 @@ enum syscall {
 	SYSCALL_EXEC,
 };
 
+/* By number: what a native caller means by it and what a 32-bit one does. */
+#define CALLED(native, compat) ((native) | (compat) << 8)
+
+static __always_inline __u32 compat_called(long nr);
+static __always_inline bool compat_is_32bit(struct task_struct *task);
+
+/* Of the current task. Every system call of the machine passes here: most need no more than the number. */
+static __always_inline enum syscall compat_syscall(long nr)
+{
+	__u32 called = compat_called(nr);
+
+	if (!called)
+		return SYSCALL_OTHER;
+	if (compat_is_32bit((struct task_struct *)bpf_get_current_task()))
+		return called >> 8;
+	return called & 0xff;
+}
+
 #if defined(__TARGET_ARCH_x86)
 
 #define TS_COMPAT 2
@@ -178,34 +209,34 @@ static __always_inline bool compat_is_32bit(struct task_struct *task)
 }
 
 /* arch/x86/entry/syscalls/syscall_32.tbl, syscall_64.tbl */
-static __always_inline enum syscall compat_syscall(long nr, struct task_struct *task)
+static __always_inline __u32 compat_called(long nr)
 {
 	/* The upper half of the register is the caller's: the kernel looks at an int. */
 	switch ((int)nr & ~X32_SYSCALL_BIT) {
 	case 272:
-		return compat_is_32bit(task) ? SYSCALL_OTHER : SYSCALL_UNSHARE;
+		return CALLED(SYSCALL_UNSHARE, SYSCALL_OTHER);
 	case 310:
-		return compat_is_32bit(task) ? SYSCALL_UNSHARE : SYSCALL_OTHER;
+		return CALLED(SYSCALL_OTHER, SYSCALL_UNSHARE);
 	case 308:
-		return compat_is_32bit(task) ? SYSCALL_OTHER : SYSCALL_SETNS;
+		return CALLED(SYSCALL_SETNS, SYSCALL_OTHER);
 	case 346:
-		return compat_is_32bit(task) ? SYSCALL_SETNS : SYSCALL_OTHER;
+		return CALLED(SYSCALL_OTHER, SYSCALL_SETNS);
 	case 56:
-		return compat_is_32bit(task) ? SYSCALL_OTHER : SYSCALL_CLONE;
+		return CALLED(SYSCALL_CLONE, SYSCALL_OTHER);
 	case 120:
-		return compat_is_32bit(task) ? SYSCALL_CLONE : SYSCALL_OTHER;
+		return CALLED(SYSCALL_OTHER, SYSCALL_CLONE);
 	case 435:
-		return SYSCALL_CLONE3;
+		return CALLED(SYSCALL_CLONE3, SYSCALL_CLONE3);
 	case 59:
 	case 322:
 	case 520: /* x32 */
 	case 545:
-		return compat_is_32bit(task) ? SYSCALL_OTHER : SYSCALL_EXEC;
+		return CALLED(SYSCALL_EXEC, SYSCALL_OTHER);
 	case 11:
 	case 358:
-		return compat_is_32bit(task) ? SYSCALL_EXEC : SYSCALL_OTHER;
+		return CALLED(SYSCALL_OTHER, SYSCALL_EXEC);
 	}
-	return SYSCALL_OTHER;
+	return 0;
 }
 
 static __always_inline long compat_syscall_nr(struct pt_regs *regs)
@@ -259,31 +290,31 @@ static __always_inline bool compat_is_32bit(struct task_struct *task)
 }
 
 /* include/uapi/asm-generic/unistd.h, arch/arm64/include/asm/unistd32.h */
-static __always_inline enum syscall compat_syscall(long nr, struct task_struct *task)
+static __always_inline __u32 compat_called(long nr)
 {
 	switch (nr) {
 	case 97:
-		return compat_is_32bit(task) ? SYSCALL_OTHER : SYSCALL_UNSHARE;
+		return CALLED(SYSCALL_UNSHARE, SYSCALL_OTHER);
 	case 337:
-		return compat_is_32bit(task) ? SYSCALL_UNSHARE : SYSCALL_OTHER;
+		return CALLED(SYSCALL_OTHER, SYSCALL_UNSHARE);
 	case 268:
-		return compat_is_32bit(task) ? SYSCALL_OTHER : SYSCALL_SETNS;
+		return CALLED(SYSCALL_SETNS, SYSCALL_OTHER);
 	case 375:
-		return compat_is_32bit(task) ? SYSCALL_SETNS : SYSCALL_OTHER;
+		return CALLED(SYSCALL_OTHER, SYSCALL_SETNS);
 	case 220:
-		return compat_is_32bit(task) ? SYSCALL_OTHER : SYSCALL_CLONE;
+		return CALLED(SYSCALL_CLONE, SYSCALL_OTHER);
 	case 120:
-		return compat_is_32bit(task) ? SYSCALL_CLONE : SYSCALL_OTHER;
+		return CALLED(SYSCALL_OTHER, SYSCALL_CLONE);
 	case 435:
-		return SYSCALL_CLONE3;
+		return CALLED(SYSCALL_CLONE3, SYSCALL_CLONE3);
 	case 221:
 	case 281:
-		return compat_is_32bit(task) ? SYSCALL_OTHER : SYSCALL_EXEC;
+		return CALLED(SYSCALL_EXEC, SYSCALL_OTHER);
 	case 11:
 	case 387:
-		return compat_is_32bit(task) ? SYSCALL_EXEC : SYSCALL_OTHER;
+		return CALLED(SYSCALL_OTHER, SYSCALL_EXEC);
 	}
-	return SYSCALL_OTHER;
+	return 0;
 }
 
 static __always_inline long compat_syscall_nr(struct pt_regs *regs)

@@ -97,6 +97,9 @@ struct {
 	__type(value, struct pending);
 } pending SEC(".maps");
 
+/* So many entries. A task that ends a system call while there is none was in none of those. */
+volatile __u64 calls;
+
 /* Namespaces of main threads that ended before their process: its row's. */
 struct {
 	__uint(type, BPF_MAP_TYPE_LRU_HASH);
@@ -316,6 +319,12 @@ static __always_inline struct pending *find_pending(struct task_struct *task)
 	return p && p->start_ns == BPF_CORE_READ(task, start_boottime) ? p : NULL;
 }
 
+static __always_inline void forget_call(__u32 tid)
+{
+	if (bpf_map_delete_elem(&pending, &tid) == 0)
+		__sync_fetch_and_add(&calls, -1);
+}
+
 /*
  * Tells what a call has changed. Its pending entry goes after that, so that it
  * is there as long as the change is not told: see read_row().
@@ -340,11 +349,13 @@ static __noinline void handle_enter(enum nsmon_reason reason, __u64 flags, __u64
 		.reason = reason,
 	};
 	struct pending *before;
+	bool leftover;
 
 	if (!tid || !is_followed(pid))
 		return;
-	before = find_pending(task);
-	if (before) /* of a call whose end was missed */
+	before = bpf_map_lookup_elem(&pending, &tid);
+	leftover = before;
+	if (leftover && before->start_ns == p.start_ns) /* of a call whose end was missed */
 		settle(task, before);
 	if (reason != NSMON_REASON_CLONE)
 		read_ns_set(&p.set, task, BPF_CORE_READ(task, nsproxy));
@@ -355,6 +366,8 @@ static __noinline void handle_enter(enum nsmon_reason reason, __u64 flags, __u64
 			__sync_fetch_and_add(&cpu->seen[NSMON_NS], 1);
 			count_lost(cpu, NSMON_NS, 1);
 		}
+	} else if (!leftover) {
+		__sync_fetch_and_add(&calls, 1);
 	}
 }
 
@@ -377,7 +390,7 @@ static __noinline void handle_leave(long ret)
 		    (filter.types & types_asked(p->reason, p->flags)))
 			report_failed(task, p, ret);
 	}
-	bpf_map_delete_elem(&pending, &tid);
+	forget_call(tid);
 }
 
 /*
@@ -409,7 +422,7 @@ static __always_inline bool exec_will_switch(void)
 	if (BPF_CORE_READ(nsproxy, time_ns) != BPF_CORE_READ(nsproxy, time_ns_for_children))
 		return true;
 	tid = task_tid(task);
-	bpf_map_delete_elem(&pending, &tid); /* of an exec that failed */
+	forget_call(tid); /* of an exec that failed */
 	return false;
 }
 
@@ -690,10 +703,10 @@ static __always_inline int handle_exec(struct task_struct *task, int old_pid,
 		report_since(task, row, NSMON_REASON_EXEC);
 	if (row) {
 		bpf_map_delete_elem(&ended_leaders, &pid);
-		bpf_map_delete_elem(&pending, &tid);
+		forget_call(tid);
 	}
 	if (old_tid)
-		bpf_map_delete_elem(&pending, &old_tid);
+		forget_call(old_tid);
 	return 0;
 }
 
@@ -807,7 +820,7 @@ static __always_inline int handle_exit(struct task_struct *task, bool group_dead
 
 		if (p) { /* of a call whose end was missed, or of an exec that failed */
 			settle(task, p);
-			bpf_map_delete_elem(&pending, &tid);
+			forget_call(tid);
 		}
 		if (group_dead) {
 			bpf_map_delete_elem(&ended_leaders, &pid);

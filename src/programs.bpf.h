@@ -308,7 +308,7 @@ static __always_inline int enter_syscall(struct pt_regs *regs, long nr)
 	__u32 reason = 0; /* enum nsmon_reason */
 	__u64 flags = 0, args = 0;
 
-	switch (compat_syscall(nr, current_task())) {
+	switch (compat_syscall(nr)) {
 	case SYSCALL_UNSHARE:
 		reason = NSMON_REASON_UNSHARE;
 		flags = compat_syscall_arg1(regs, current_task());
@@ -342,9 +342,15 @@ static __always_inline int enter_syscall(struct pt_regs *regs, long nr)
 	return 0;
 }
 
+/* Which call of ours ends; without a probe read where nobody is in one. */
+static __always_inline enum syscall syscall_that_ends(struct pt_regs *regs)
+{
+	return calls ? compat_syscall(compat_syscall_nr(regs)) : SYSCALL_OTHER;
+}
+
 static __always_inline int leave_syscall(struct pt_regs *regs, long ret)
 {
-	switch (compat_syscall(compat_syscall_nr(regs), current_task())) {
+	switch (syscall_that_ends(regs)) {
 	case SYSCALL_UNSHARE:
 	case SYSCALL_SETNS:
 		handle_leave(ret);
@@ -380,7 +386,7 @@ int on_sys_exit(unsigned long long *ctx)
 	SEC("?raw_tp/sys_enter")                                                                   \
 	int gate_sys_enter##suffix(unsigned long long *ctx)                                        \
 	{                                                                                          \
-		if (compat_syscall(ctx[1], current_task()) != SYSCALL_OTHER)                       \
+		if (compat_syscall(ctx[1]) != SYSCALL_OTHER)                                       \
 			bpf_tail_call(ctx, &bodies, NSMON_BODY_SYS_ENTER);                         \
 		return 0;                                                                          \
 	}                                                                                          \
@@ -389,7 +395,7 @@ int on_sys_exit(unsigned long long *ctx)
 	{                                                                                          \
 		long nr = compat_syscall_nr((struct pt_regs *)ctx[0]);                             \
                                                                                                    \
-		if (compat_syscall(nr, current_task()) != SYSCALL_OTHER)                           \
+		if (compat_syscall(nr) != SYSCALL_OTHER)                                           \
 			bpf_tail_call(ctx, &bodies, NSMON_BODY_SYS_EXIT);                          \
 		return 0;                                                                          \
 	}

@@ -82,6 +82,23 @@ static __always_inline __u64 cgroup_id(struct cgroup *cgroup)
 	return BPF_CORE_READ(cgroup, kn, id);
 }
 
+/* Real user and group id: they lie side by side. */
+static __always_inline void read_ids(struct nsmon_task *out, struct cred *cred)
+{
+	__u32 uid_at = bpf_core_field_offset(cred->uid);
+	__u32 gid_at = bpf_core_field_offset(cred->gid);
+	__u32 ids[2];
+
+	if (gid_at == uid_at + sizeof(__u32)) {
+		bpf_probe_read_kernel(ids, sizeof(ids), (void *)cred + uid_at);
+		out->uid = ids[0];
+		out->gid = ids[1];
+	} else {
+		out->uid = BPF_CORE_READ(cred, uid.val);
+		out->gid = BPF_CORE_READ(cred, gid.val);
+	}
+}
+
 static __always_inline void read_task(struct nsmon_task *out, struct task_struct *task)
 {
 	out->start_ns = BPF_CORE_READ(task, group_leader, start_boottime);
@@ -91,8 +108,7 @@ static __always_inline void read_task(struct nsmon_task *out, struct task_struct
 	out->tid = task_tid(task);
 	out->ppid = task_tgid(BPF_CORE_READ(task, real_parent));
 	out->vpid = task_vpid(task);
-	out->uid = BPF_CORE_READ(task, real_cred, uid.val);
-	out->gid = BPF_CORE_READ(task, real_cred, gid.val);
+	read_ids(out, BPF_CORE_READ(task, real_cred));
 	BPF_CORE_READ_INTO(&out->comm, task, comm);
 }
 
@@ -123,35 +139,59 @@ static __always_inline bool ns_present(enum nsmon_ns_type type)
 
 #define READ_NS(set, type, namespace)                                                              \
 	do {                                                                                       \
-		if (ns_present(type)) {                                                            \
-			(set)->inum[type] = BPF_CORE_READ(namespace, ns.inum);                     \
-			(set)->id[type] = compat_ns_id(&(namespace)->ns);                          \
-		}                                                                                  \
+		if (ns_present(type))                                                              \
+			compat_ns_numbers(&(namespace)->ns, &(set)->inum[type], &(set)->id[type]); \
 	} while (0)
+
+/* Of what was read of a struct nsproxy in one piece. */
+#define OF_PROXY(piece, member)                                                                    \
+	(*(typeof(((struct nsproxy *)0)->member) *)((char *)(piece) +                              \
+						    bpf_core_field_offset(struct nsproxy,          \
+									  member)))
 
 /*
  * The namespaces of task, with nsproxy as given: its own, or the one that it
- * is about to get. set must be zeroed. The task is the current one or one that
- * has not run yet, so nobody changes its namespaces meanwhile.
+ * is about to get. The task is the current one or one that has not run yet, so
+ * nobody changes its namespaces meanwhile. Each probe read is a call, hence as
+ * few as can be: the nsproxy comes in one, into the room of the ids, which are
+ * not known yet.
  */
 static __always_inline void read_ns_set(struct nsmon_ns_set *set, struct task_struct *task,
 					struct nsproxy *nsproxy)
 {
-	struct mnt_namespace *mnt = BPF_CORE_READ(nsproxy, mnt_ns);
-	struct uts_namespace *uts = BPF_CORE_READ(nsproxy, uts_ns);
-	struct ipc_namespace *ipc = BPF_CORE_READ(nsproxy, ipc_ns);
-	struct net *net = BPF_CORE_READ(nsproxy, net_ns);
 	struct pid_namespace *pid = task_pid_ns(task);
-	struct pid_namespace *pid_for_children = BPF_CORE_READ(nsproxy, pid_ns_for_children);
 	struct user_namespace *user = BPF_CORE_READ(task, real_cred, user_ns);
-	struct cgroup_namespace *cgroup = BPF_CORE_READ(nsproxy, cgroup_ns);
-	struct time_namespace *time = BPF_CORE_READ(nsproxy, time_ns);
-	struct time_namespace *time_for_children = BPF_CORE_READ(nsproxy, time_ns_for_children);
+	struct pid_namespace *pid_for_children;
+	struct time_namespace *time, *time_for_children;
+	struct cgroup_namespace *cgroup;
+	struct mnt_namespace *mnt;
+	struct uts_namespace *uts;
+	struct ipc_namespace *ipc;
+	struct net *net;
 
-	if (ns_present(NSMON_NS_MNT)) {
-		set->inum[NSMON_NS_MNT] = BPF_CORE_READ(mnt, ns.inum);
-		set->id[NSMON_NS_MNT] = compat_mnt_ns_id(mnt);
+	if (bpf_core_type_size(struct nsproxy) <= sizeof(set->id)) {
+		bpf_probe_read_kernel(set->id, bpf_core_type_size(struct nsproxy), nsproxy);
+		mnt = OF_PROXY(set->id, mnt_ns);
+		uts = OF_PROXY(set->id, uts_ns);
+		ipc = OF_PROXY(set->id, ipc_ns);
+		net = OF_PROXY(set->id, net_ns);
+		pid_for_children = OF_PROXY(set->id, pid_ns_for_children);
+		cgroup = OF_PROXY(set->id, cgroup_ns);
+		time = OF_PROXY(set->id, time_ns);
+		time_for_children = OF_PROXY(set->id, time_ns_for_children);
+	} else {
+		mnt = BPF_CORE_READ(nsproxy, mnt_ns);
+		uts = BPF_CORE_READ(nsproxy, uts_ns);
+		ipc = BPF_CORE_READ(nsproxy, ipc_ns);
+		net = BPF_CORE_READ(nsproxy, net_ns);
+		pid_for_children = BPF_CORE_READ(nsproxy, pid_ns_for_children);
+		cgroup = BPF_CORE_READ(nsproxy, cgroup_ns);
+		time = BPF_CORE_READ(nsproxy, time_ns);
+		time_for_children = BPF_CORE_READ(nsproxy, time_ns_for_children);
 	}
+	__builtin_memset(set, 0, sizeof(*set));
+	if (ns_present(NSMON_NS_MNT))
+		compat_mnt_ns_numbers(mnt, &set->inum[NSMON_NS_MNT], &set->id[NSMON_NS_MNT]);
 	READ_NS(set, NSMON_NS_UTS, uts);
 	READ_NS(set, NSMON_NS_IPC, ipc);
 	READ_NS(set, NSMON_NS_NET, net);
