@@ -7,17 +7,21 @@
 
 static const char hex[] = "0123456789abcdef";
 
-void line_bytes(struct line *line, const char *bytes, size_t len)
-{
-	if ((size_t)(line->end - line->at) < len)
-		return;
-	memcpy(line->at, bytes, len);
-	line->at += len;
-}
-
 void line_string(struct line *line, const char *string)
 {
 	line_bytes(line, string, strlen(string));
+}
+
+/* The two digits of a number below 100 end at p; returns where they begin. */
+static char *put_pair(char *p, uint64_t number)
+{
+	static const char pairs[] = "00010203040506070809101112131415161718192021222324"
+				    "25262728293031323334353637383940414243444546474849"
+				    "50515253545556575859606162636465666768697071727374"
+				    "75767778798081828384858687888990919293949596979899";
+
+	memcpy(p - 2, pairs + number * 2, 2);
+	return p - 2;
 }
 
 void line_u64(struct line *line, uint64_t number)
@@ -25,10 +29,12 @@ void line_u64(struct line *line, uint64_t number)
 	char digits[20];
 	char *p = digits + sizeof(digits);
 
-	do {
-		*--p = (char)('0' + number % 10);
-		number /= 10;
-	} while (number);
+	for (; number > 99; number /= 100)
+		p = put_pair(p, number % 100);
+	if (number > 9)
+		p = put_pair(p, number);
+	else
+		*--p = (char)('0' + number);
 	line_bytes(line, p, (size_t)(digits + sizeof(digits) - p));
 }
 
@@ -68,16 +74,41 @@ static size_t utf8_length(const unsigned char *p, size_t room)
 }
 
 /* Plain in both formats: printable ASCII but the quote and the backslash. */
-static bool is_plain(unsigned char c)
+static const bool plain[256] = {
+	[0x20 ... '"' - 1] = true,
+	['"' + 1 ... '\\' - 1] = true,
+	['\\' + 1 ... 0x7e] = true,
+};
+
+#define EACH_BYTE(c) (0x0101010101010101ULL * (c))
+
+/* The high bit of each byte that is 0 is set; above the first one, of others perhaps, too. */
+static uint64_t zero_bytes(uint64_t bytes)
 {
-	return c >= 0x20 && c < 0x7f && c != '"' && c != '\\';
+	return (bytes - EACH_BYTE(0x01)) & ~bytes & EACH_BYTE(0x80);
+}
+
+/* Are all of eight bytes plain? */
+static bool are_plain(uint64_t bytes)
+{
+	uint64_t control = (bytes - EACH_BYTE(0x20)) & ~bytes; /* below 0x20 */
+
+	return !((control & EACH_BYTE(0x80)) | zero_bytes(bytes ^ EACH_BYTE('"')) |
+		 zero_bytes(bytes ^ EACH_BYTE('\\')) | zero_bytes(bytes ^ EACH_BYTE(0x7f)) |
+		 (bytes & EACH_BYTE(0x80)));
 }
 
 static size_t plain_run(const unsigned char *p, size_t len)
 {
+	uint64_t bytes;
 	size_t n = 0;
 
-	while (n < len && is_plain(p[n]))
+	for (; n + sizeof(bytes) <= len; n += sizeof(bytes)) {
+		memcpy(&bytes, p + n, sizeof(bytes));
+		if (!are_plain(bytes))
+			break;
+	}
+	while (n < len && plain[p[n]])
 		n++;
 	return n;
 }
@@ -265,9 +296,9 @@ void line_time(struct line *line, uint64_t realtime_ns)
 		strftime(text, sizeof(kept[0].text), "%Y-%m-%dT%H:%M:%S.000000000Z", &tm);
 		kept[second % 8].next = second + 1;
 	}
-	for (int i = 28; i > 19; i--) {
-		text[i] = (char)('0' + ns % 10);
-		ns /= 10;
-	}
+	text[28] = (char)('0' + ns % 10);
+	ns /= 10;
+	for (int end = 28; end > 20; end -= 2, ns /= 100)
+		put_pair(text + end, ns % 100);
 	line_bytes(line, text, sizeof(kept[0].text) - 1);
 }

@@ -6,6 +6,7 @@
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <string.h>
 
 /*
  * The longest line: two paths, NSMON_TEXT_MAX bytes and what a runtime says of two
@@ -23,7 +24,13 @@ struct line {
 	bool raw; /* some string was not valid UTF-8 */
 };
 
-void line_bytes(struct line *line, const char *bytes, size_t len);
+static inline void line_bytes(struct line *line, const char *bytes, size_t len)
+{
+	if ((size_t)(line->end - line->at) < len)
+		return;
+	memcpy(line->at, bytes, len);
+	line->at += len;
+}
 
 /* A string literal. */
 #define line_text(line, literal) line_bytes(line, "" literal, sizeof(literal) - 1)

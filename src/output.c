@@ -417,6 +417,8 @@ uint64_t output_take_dropped(struct output *out, uint64_t dropped[NSMON_KINDS])
 {
 	uint64_t lines = out->dropped_lines;
 
+	if (!lines)
+		return 0;
 	for (int i = 0; i < NSMON_KINDS; i++) {
 		dropped[i] += out->dropped[i];
 		out->dropped[i] = 0;

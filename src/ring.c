@@ -19,6 +19,12 @@
 /* Moving it costs about as much for each page as handing over one record. */
 #define WINDOW_BYTES ((size_t)512 * 1024)
 
+/*
+ * The writers look at the reader's position for each record, and each time that it
+ * has changed, it has to come from the reader's processor: so not for each record.
+ */
+#define GIVE_BACK_BYTES ((unsigned long)16 * 1024)
+
 struct ring {
 	int fd;
 	size_t page;
@@ -130,37 +136,45 @@ static int record_at(struct ring *ring, unsigned long at, char **record, uint32_
 	return *record ? 1 : -errno;
 }
 
+static void give_back(struct ring *ring, unsigned long at)
+{
+	__atomic_store_n(ring->consumer, at, __ATOMIC_RELEASE);
+}
+
 /*
  * The writers' position is read sequentially consistent, since a reader that
- * goes to sleep says so before it looks. Records behind one that is not written
- * yet have to wait for it, too.
+ * goes to sleep says so before it looks; and once, since one that keeps up with
+ * the writers record by record takes their memory from them all the time.
+ * Records behind one that is not written yet have to wait for it, too.
  */
 int ring_read(struct ring *ring, ring_record_fn function, void *context, int max)
 {
-	unsigned long at = *ring->consumer;
+	unsigned long given_back = *ring->consumer;
+	unsigned long at = given_back;
 	unsigned long end = __atomic_load_n(ring->producer, __ATOMIC_SEQ_CST);
-	int n = 0;
+	int n = 0, err = 0;
 
-	while (n < max && at != end) {
+	while (n < max && at != end && err >= 0) {
 		char *record;
 		uint32_t header = 0;
-		int err = record_at(ring, at, &record, &header);
 
+		err = record_at(ring, at, &record, &header);
 		if (err <= 0)
-			return err ? err : n;
+			break;
 		err = 0;
 		if (!(header & BPF_RINGBUF_DISCARD_BIT)) {
 			err = function(context, record + BPF_RINGBUF_HDR_SZ, header);
 			n++;
 		}
 		at += whole_size(header);
-		__atomic_store_n(ring->consumer, at, __ATOMIC_RELEASE);
-		if (err)
-			return err;
-		if (at == end)
-			end = __atomic_load_n(ring->producer, __ATOMIC_SEQ_CST);
+		if (at - given_back >= GIVE_BACK_BYTES) {
+			give_back(ring, at);
+			given_back = at;
+		}
 	}
-	return n;
+	if (at != given_back)
+		give_back(ring, at);
+	return err ? err : n;
 }
 
 uint64_t ring_waiting(const struct ring *ring)

@@ -73,6 +73,38 @@ static struct set *new_set(struct rows *rows)
 	return set;
 }
 
+/*
+ * Of whole words, where uthash's own looks at bytes: a set is looked for with each
+ * change, a row with each record. The multiplier is that of Knuth's multiplicative
+ * hashing for 64 bits, 2^64 divided by the golden ratio.
+ */
+static unsigned int hash_words(const uint64_t *words, size_t count)
+{
+	uint64_t hash = 0;
+
+	for (size_t i = 0; i < count; i++) {
+		hash = (hash ^ words[i]) * 0x9e3779b97f4a7c15ULL;
+		hash ^= hash >> 32;
+	}
+	return (unsigned int)hash;
+}
+
+static unsigned int hash_of_set(const struct nsmon_ns_set *ns)
+{
+	uint64_t words[sizeof(*ns) / sizeof(uint64_t)];
+
+	_Static_assert(sizeof(words) == sizeof(*ns), "a set is made of whole words");
+	memcpy(words, ns, sizeof(words));
+	return hash_words(words, sizeof(words) / sizeof(*words));
+}
+
+static unsigned int hash_of_tid(uint32_t tid)
+{
+	const uint64_t word = tid;
+
+	return hash_words(&word, 1);
+}
+
 struct set *rows_share(struct set *set)
 {
 	if (set)
@@ -91,9 +123,10 @@ void rows_release(struct rows *rows, struct set *set)
 
 struct set *rows_intern(struct rows *rows, const struct nsmon_ns_set *ns)
 {
+	const unsigned int hash = hash_of_set(ns);
 	struct set *set;
 
-	HASH_FIND(hh, rows->sets, ns, sizeof(*ns), set);
+	HASH_FIND_BYHASHVALUE(hh, rows->sets, ns, sizeof(*ns), hash, set);
 	if (set)
 		return rows_share(set);
 	set = new_set(rows);
@@ -101,7 +134,7 @@ struct set *rows_intern(struct rows *rows, const struct nsmon_ns_set *ns)
 		return NULL;
 	set->ns = *ns;
 	set->users = 1;
-	HASH_ADD(hh, rows->sets, ns, sizeof(set->ns), set);
+	HASH_ADD_BYHASHVALUE(hh, rows->sets, ns, sizeof(set->ns), hash, set);
 	if (set->lacks_memory) {
 		set->next_free = rows->free_sets;
 		rows->free_sets = set;
@@ -116,7 +149,7 @@ struct row *rows_find(const struct rows *rows, uint32_t tid)
 {
 	struct row *row;
 
-	HASH_FIND(hh, rows->by_tid, &tid, sizeof(tid), row);
+	HASH_FIND_BYHASHVALUE(hh, rows->by_tid, &tid, sizeof(tid), hash_of_tid(tid), row);
 	return row;
 }
 
@@ -132,7 +165,8 @@ struct row *rows_add(struct rows *rows, const struct row_data *data)
 	if (!row)
 		return NULL;
 	row->data = *data;
-	HASH_ADD(hh, rows->by_tid, data.task.tid, sizeof(row->data.task.tid), row);
+	HASH_ADD_BYHASHVALUE(hh, rows->by_tid, data.task.tid, sizeof(row->data.task.tid),
+			     hash_of_tid(data->task.tid), row);
 	if (row->lacks_memory) {
 		free_row(rows, row);
 		return NULL;
@@ -159,10 +193,12 @@ void rows_drop(struct rows *rows, struct row *row)
 
 void rows_set_namespaces(struct rows *rows, struct row *row, const struct nsmon_ns_set *ns)
 {
-	struct set *set = rows_intern(rows, ns);
+	struct set *before = row->data.set;
 
-	rows_release(rows, row->data.set);
-	row->data.set = set;
+	if (before && memcmp(&before->ns, ns, sizeof(*ns)) == 0)
+		return;
+	row->data.set = rows_intern(rows, ns);
+	rows_release(rows, before);
 }
 
 /* ---- what to take back when the output drops it ---- */

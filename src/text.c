@@ -9,11 +9,12 @@
 #include <string.h>
 #include <sys/wait.h>
 
-static void number(struct line *line, const char *name, uint64_t value)
-{
-	line_string(line, name);
-	line_u64(line, value);
-}
+/* The name is a literal. */
+#define number(line, name, value)                                                                  \
+	do {                                                                                       \
+		line_text(line, name);                                                             \
+		line_u64(line, value);                                                             \
+	} while (0)
 
 /* A name that could be taken for more than one word gets quotes. */
 static void name_field(struct line *line, const char *field, const char *name, size_t len)

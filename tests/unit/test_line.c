@@ -89,10 +89,15 @@ static void test_escapes(void **state)
 	escaped("\x01\x1f\x7f", "\\x01\\x1f\\x7f");
 	escaped("\x80\xff\xc3", "\\x80\\xff\\xc3");
 	escaped("\xc3\xa9\xe2\x82\xac\xf0\x9f\x98\x80", "\xc3\xa9\xe2\x82\xac\xf0\x9f\x98\x80");
-	escaped("\xc2\x9b" "31m", "\\xc2\\x9b31m"); /* CSI of 8-bit terminals */
+	escaped("\xc2\x9b"
+		"31m",
+		"\\xc2\\x9b31m"); /* CSI of 8-bit terminals */
 	escaped("\xc2\x80\xc2\x85\xc2\x9f", "\\xc2\\x80\\xc2\\x85\\xc2\\x9f");
 	escaped("\xc2\xa1", "\xc2\xa1");
-	escaped("\xe2\x80\xae" "cba", "\\xe2\\x80\\xae" "cba"); /* right-to-left override */
+	escaped("\xe2\x80\xae"
+		"cba",
+		"\\xe2\\x80\\xae"
+		"cba"); /* right-to-left override */
 }
 
 /* C's own reading of the escapes, as `printf %b` does it, gives the bytes back. */
@@ -207,17 +212,46 @@ static void test_all_of_unicode(void **state)
 	}
 }
 
+/* Strings are looked at in words: a byte is escaped wherever it is, and whatever is beside it. */
+static void test_every_byte_at_every_place(void **state)
+{
+	static const char beside[] = { 'a', '!', '#', '[', ']', '~', ' ' };
+
+	(void)state;
+	for (size_t b = 0; b < sizeof(beside); b++) {
+		for (int c = 0; c < 256; c++) {
+			for (size_t place = 0; place < 19; place++) {
+				char bytes[19], alone[8];
+
+				memset(bytes, beside[b], sizeof(bytes));
+				bytes[place] = (char)c;
+				start();
+				line_escaped(&line, bytes + place, 1);
+				strcpy(alone, text());
+				start();
+				line_escaped(&line, bytes, sizeof(bytes));
+				text();
+				assert_int_equal(written(), sizeof(bytes) - 1 + strlen(alone));
+				assert_memory_equal(room, bytes, place);
+				assert_memory_equal(room + place, alone, strlen(alone));
+				assert_memory_equal(room + place + strlen(alone), bytes + place + 1,
+						    sizeof(bytes) - 1 - place);
+			}
+		}
+	}
+}
+
 /*
  * Each has the Unicode property Bidi_Control, White_Space or
  * Default_Ignorable_Code_Point, or separates lines.
  */
 static void test_controls_are_escaped(void **state)
 {
-	static const uint32_t codes[] = { 0x061c, 0x200e, 0x200f, 0x2028, 0x2029, 0x202a, 0x202b,
-					  0x202c, 0x202d, 0x202e, 0x2066, 0x2067, 0x2068, 0x2069,
-					  0x00a0, 0x00ad, 0x200b, 0x200d, 0x2003, 0x2060, 0x3000,
-					  0x3164, 0xfeff, 0xffa0, 0x180e, 0x115f,
-					  0x180b, 0x2800, 0xffff };
+	static const uint32_t codes[] = { 0x061c, 0x200e, 0x200f, 0x2028, 0x2029, 0x202a,
+					  0x202b, 0x202c, 0x202d, 0x202e, 0x2066, 0x2067,
+					  0x2068, 0x2069, 0x00a0, 0x00ad, 0x200b, 0x200d,
+					  0x2003, 0x2060, 0x3000, 0x3164, 0xfeff, 0xffa0,
+					  0x180e, 0x115f, 0x180b, 0x2800, 0xffff };
 
 	(void)state;
 	for (size_t i = 0; i < sizeof(codes) / sizeof(*codes); i++) {
@@ -269,7 +303,11 @@ static void test_json_strings(void **state)
 	json("\xc3\xa9", "\"\xc3\xa9\"", false);
 	json("\xc2\x9b", "\"\\u009b\"", false);
 	json("\xf0\x9f\x98\x80", "\"\xf0\x9f\x98\x80\"", false);
-	json("a\xff" "b", "\"a\xef\xbf\xbd" "b\"", true);
+	json("a\xff"
+	     "b",
+	     "\"a\xef\xbf\xbd"
+	     "b\"",
+	     true);
 	json("\xff\xfe", "\"\xef\xbf\xbd\xef\xbf\xbd\"", true);
 	json("\xef\xbf\xbd", "\"\xef\xbf\xbd\"", false); /* a U+FFFD that was there */
 	json("\xe2\x28\xa1", "\"\xef\xbf\xbd(\xef\xbf\xbd\"", true);
@@ -436,6 +474,7 @@ int main(void)
 		cmocka_unit_test(test_escapes),
 		cmocka_unit_test(test_all_of_utf8),
 		cmocka_unit_test(test_all_of_unicode),
+		cmocka_unit_test(test_every_byte_at_every_place),
 		cmocka_unit_test(test_controls_are_escaped),
 		cmocka_unit_test(test_json_strings),
 		cmocka_unit_test(test_raw_is_of_the_line),

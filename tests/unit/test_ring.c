@@ -96,6 +96,17 @@ static int on_record_stop(void *context, void *data, size_t size)
 	return -EPIPE;
 }
 
+/* Meanwhile a writer goes on; it finds room that was read long ago. */
+static int on_record_and_another(void *context, void *data, size_t size)
+{
+	struct fake *fake = context;
+
+	on_record(context, data, size);
+	write_record(fake, 1000, 0);
+	assert_true(*fake->producer - *fake->consumer < DATA_BYTES);
+	return 0;
+}
+
 static void test_empty(void **state)
 {
 	struct fake fake;
@@ -122,6 +133,25 @@ static void test_max_and_stop(void **state)
 	assert_int_equal(ring_waiting(fake.ring), 2 * 112); /* what was handed over is done with */
 	assert_int_equal(ring_read(fake.ring, on_record, &fake, 10), 2);
 	assert_int_equal(*fake.consumer, *fake.producer);
+	tear_down(&fake);
+}
+
+/* What comes meanwhile is left to the next call, and what is read is given back before the end. */
+static void test_written_meanwhile(void **state)
+{
+	struct fake fake;
+	int n = 0;
+
+	(void)state;
+	set_up(&fake, DATA_BYTES);
+	while (*fake.producer < DATA_BYTES / 2) {
+		write_record(&fake, 1000, 0);
+		n++;
+	}
+	for (int i = 0; i < 20; i++) {
+		assert_int_equal(ring_read(fake.ring, on_record_and_another, &fake, 1000000), n);
+		assert_int_equal(*fake.producer - *fake.consumer, (unsigned long)n * 1008);
+	}
 	tear_down(&fake);
 }
 
@@ -210,6 +240,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_empty),
 		cmocka_unit_test(test_max_and_stop),
+		cmocka_unit_test(test_written_meanwhile),
 		cmocka_unit_test(test_busy_and_discarded),
 		cmocka_unit_test(test_laps),
 		cmocka_unit_test(test_mapped_little),
