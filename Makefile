@@ -214,12 +214,15 @@ $(WORKLOADS:%=$(OUTPUT)/%32): $(OUTPUT)/%32: tests/e2e/%.c Makefile | $(B)/tools
 
 .PHONY: bench bench-tools record-tool
 BENCH_TOOLS := $(OUTPUT)/bench/workload $(OUTPUT)/bench/poller $(OUTPUT)/bench/tiny
-bench-tools: $(BENCH_TOOLS)
+bench-tools: $(BENCH_TOOLS) $(OUTPUT)/bench/ways
 record-tool: $(B)/records
 
 $(OUTPUT)/bench/tiny: DRIVER_CFLAGS += -nostdlib -fno-stack-protector
 $(BENCH_TOOLS): $(OUTPUT)/bench/%: bench/%.c Makefile | $(B)/tools
 	$(call say,CC,$@)mkdir -p $(@D) && $(CC) -D_GNU_SOURCE $(DRIVER_CFLAGS) $(CROSS_LDFLAGS) -o $@ $<
+
+$(OUTPUT)/bench/ways: bench/ways.c Makefile | $(B)/tools
+	$(call say,CC,$@)mkdir -p $(@D) && $(CC) -D_GNU_SOURCE $(ALL_CFLAGS) -o $@ $< $(LIBS)
 
 $(B)/records: bench/records.c $(PURE_OBJECTS) Makefile
 	$(call say,CC,$@)$(CC) $(CPPFLAGS) $(ALL_CFLAGS) -MMD -MP -MF $@.d -o $@ $< $(PURE_OBJECTS) $(LIBS)

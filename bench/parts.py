@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause
-"""What is measured of nsmon alone: time in the kernel, rate, latency, idleness, start. Each returns what it found."""
+"""What is measured of nsmon alone, and of what it stands on: time in the kernel, the price of tracing system calls, rate,
+latency, idleness, start. Each returns what it found."""
 
 import contextlib
 import json
@@ -56,6 +57,13 @@ def kernel_ns(tracer, kind, operations):
         if runs > operations / 100:
             rows.append((names.get(number, str(number)), runs / operations, ns / runs))
     return sorted(rows, key=lambda row: -row[1] * row[2])
+
+
+def ways(rounds):
+    """What empty programs cost a system call, in each of the ways without trampolines: the lines of bench/ways.c."""
+    done = subprocess.run([str(measure.BUILD / "ways"), str(rounds)], stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, check=True,
+                          preexec_fn=measure.on_cpu(measure.WORK_CPU))
+    return [json.loads(line) for line in done.stdout.splitlines()]
 
 
 def rate(tracer, kind, per_second, seconds):

@@ -88,6 +88,12 @@ def kernel(results):
     return table(["workload", "program", "runs per operation", "ns per run"], rows)
 
 
+def ways(results):
+    rows = [[way["way"], *((f"{way['ns']:.0f}", f"{way['more_ns']:+.0f} ({way['low_ns']:+.0f} to {way['high_ns']:+.0f})")
+                           if "ns" in way else ("", way["error"]))] for way in results["ways"]]
+    return table(["programs, all of them empty", "ns a getppid()", "more than without, quartiles"], rows)
+
+
 def rates(results):
     names = {"sets": "setns of four types", "setns": "setns of one type", "spawn": "fork and exit"}
     rows = [[names[r["kind"]] + (f", {r['asked']}/s asked" if r["asked"] else ", flat out"),
@@ -229,6 +235,11 @@ def render(results):
     if results["kernel_ns"]:
         lines += ["## In the kernel", "", "With `kernel.bpf_stats_enabled`, which adds its own two clock readings to every run.", "",
                   *kernel(results)]
+    if results["ways"]:
+        lines += ["## What it takes to see system calls without trampolines and kprobes", "",
+                  "The floor of the backend `tracepoint`: programs that do nothing. Tracepoints of single calls do not see 32-bit "
+                  "callers, and the end of a call alone does not tell what there was before it, so nsmon has to take "
+                  "raw tracepoints at both ends.", "", *ways(results)]
     if results["rates"]:
         lines += ["## Rate", "", "JSON to a file, default buffer, one CPU for the load and one for nsmon. Events are records of output.", "",
                   *rates(results)]
