@@ -85,7 +85,7 @@ struct pending {
 	__u64 flags;
 	__u64 clone_args; /* clone3(): where the caller has its flags */
 	__u64 start_ns; /* of the task: its tid may be another one's by now */
-	__u64 since_ns; /* when the call began */
+	__u64 since; /* when the call began, in jiffies: the clock takes ten times as long */
 	__u32 reason; /* enum nsmon_reason */
 	__u32 zero;
 };
@@ -311,12 +311,16 @@ static __always_inline void report_since(struct task_struct *task, const struct 
 	report_change(task, old, &now, reason);
 }
 
-static __always_inline struct pending *find_pending(struct task_struct *task)
+static __always_inline struct pending *pending_of(__u32 tid, struct task_struct *task)
 {
-	__u32 tid = task_tid(task);
 	struct pending *p = bpf_map_lookup_elem(&pending, &tid);
 
 	return p && p->start_ns == BPF_CORE_READ(task, start_boottime) ? p : NULL;
+}
+
+static __always_inline struct pending *find_pending(struct task_struct *task)
+{
+	return pending_of(task_tid(task), task);
 }
 
 static __always_inline void forget_call(__u32 tid)
@@ -339,13 +343,13 @@ static __always_inline void settle(struct task_struct *task, const struct pendin
 static __noinline void handle_enter(enum nsmon_reason reason, __u64 flags, __u64 clone_args)
 {
 	struct task_struct *task = current_task();
-	__u32 tid = task_tid(task);
-	__u32 pid = task_tgid(task);
+	__u32 tid = current_tid();
+	__u32 pid = current_tgid();
 	struct pending p = {
 		.flags = flags,
 		.clone_args = clone_args,
 		.start_ns = BPF_CORE_READ(task, start_boottime),
-		.since_ns = bpf_ktime_get_boot_ns(),
+		.since = bpf_jiffies64(),
 		.reason = reason,
 	};
 	struct pending *before;
@@ -375,8 +379,8 @@ static __noinline void handle_enter(enum nsmon_reason reason, __u64 flags, __u64
 static __noinline void handle_leave(long ret)
 {
 	struct task_struct *task = current_task();
-	__u32 tid = task_tid(task);
-	struct pending *p = find_pending(task);
+	__u32 tid = current_tid();
+	struct pending *p = pending_of(tid, task);
 
 	if (!p)
 		return;

@@ -14,8 +14,8 @@
 #define TASK_NEW 0x00000800
 #define EXIT_DEAD 0x00000010
 
-/* A call that has taken longer is taken for one whose end was missed. */
-#define CALL_MAX_NS 10000000000ULL
+/* A call that has taken longer, in jiffies, is taken for one whose end was missed: 10 s where there are 1000 in one. */
+#define CALL_MAX 10000
 
 /* How often a task is read again that changed meanwhile. */
 #define READ_TRIES 4
@@ -59,8 +59,7 @@ static __always_inline bool is_in_call(struct task_struct *task)
 {
 	const struct pending *p = find_pending(task);
 
-	return p && p->reason != NSMON_REASON_EXEC &&
-	       bpf_ktime_get_boot_ns() - p->since_ns < CALL_MAX_NS;
+	return p && p->reason != NSMON_REASON_EXEC && bpf_jiffies64() - p->since < CALL_MAX;
 }
 
 /*

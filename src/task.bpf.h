@@ -58,6 +58,21 @@ static __always_inline __u32 task_tid(struct task_struct *task)
 	return pid_in_view(BPF_CORE_READ(task, thread_pid));
 }
 
+/* Of the current task, which a helper tells without reading. */
+static __always_inline __u32 current_tgid(void)
+{
+	if (view_level == 0)
+		return bpf_get_current_pid_tgid() >> 32;
+	return task_tgid((struct task_struct *)bpf_get_current_task());
+}
+
+static __always_inline __u32 current_tid(void)
+{
+	if (view_level == 0)
+		return bpf_get_current_pid_tgid();
+	return task_tid((struct task_struct *)bpf_get_current_task());
+}
+
 static __always_inline __u32 task_vpid(struct task_struct *task)
 {
 	struct pid *pid = BPF_CORE_READ(task, signal, pids[PIDTYPE_TGID]);
