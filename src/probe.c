@@ -10,7 +10,6 @@
 #include <bpf/libbpf.h>
 #include <errno.h>
 #include <linux/membarrier.h>
-#include <malloc.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -23,6 +22,7 @@
 #include <unistd.h>
 
 #include "excerpt.h"
+#include "heap.h"
 #include "log.h"
 #include "nsmon.skel.h"
 #include "trial.h"
@@ -676,20 +676,25 @@ static void refuse_btf(struct probe_refusal *refusal, const char *path)
 	       path ? path : KERNEL_BTF_PATH, message);
 }
 
+/* The kernel's BTF, 5 MiB, is held twice by each who reads it, and libbpf does so itself. */
+#define LOADING_BYTES (32 * MIB)
+
 static struct btf *load_btf(const char *path, struct probe_refusal *refusal)
 {
-	struct btf *btf = kernel_load_btf(path);
+	struct btf *btf;
+
+	heap_expect(LOADING_BYTES);
+	btf = kernel_load_btf(path);
 
 	if (!btf)
 		refuse_btf(refusal, path);
 	return btf;
 }
 
-/* What it and libbpf's own took of the heap, 11 MiB, goes back to the kernel. */
 static void free_btf(struct btf *btf)
 {
 	btf__free(btf);
-	malloc_trim(0);
+	heap_give_back();
 }
 
 int probe_open(struct probe **probe, const struct options *options, const struct kernel *kernel,

@@ -58,6 +58,29 @@ def test_resident_memory(tmp_path, buffer):
         live.finish()
 
 
+def huge_pages():
+    try:
+        return "[never]" not in pathlib.Path("/sys/kernel/mm/transparent_hugepage/enabled").read_text(encoding="ascii")
+    except OSError:
+        return False
+
+
+@pytest.mark.quick
+@pytest.mark.once
+@pytest.mark.anywhere
+def test_page_faults_of_a_start(tmp_path):
+    """The kernel's BTF takes four times its 5 MiB for a moment: 5000 page faults of 4 KiB, or some of huge pages."""
+    if not huge_pages():
+        pytest.skip("this kernel gives no huge pages (/sys/kernel/mm/transparent_hugepage/enabled)")
+    with lib.Live(tmp_path, "--snapshot") as live:
+        live.wait_for(lambda r: r["event"] == "ready", "the picture")
+        need_plain(live.pid)
+        stat = pathlib.Path(f"/proc/{live.pid}/stat").read_text(encoding="utf-8")
+        minor = int(stat.rpartition(")")[2].split()[7])  # minflt, proc(5)
+        assert minor < 3500
+        live.finish()
+
+
 def wakes(pid):
     """How often its threads have gone to sleep of themselves."""
     total = 0

@@ -1,0 +1,68 @@
+// SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause
+/* glibc's malloc(3) and Linux's transparent huge pages (Documentation/admin-guide/mm/transhuge.rst). */
+#include "heap.h"
+
+#include <stdlib.h> /* says whether it is glibc */
+
+#ifdef __GLIBC__
+
+#include <limits.h>
+#include <malloc.h>
+#include <stdint.h>
+#include <sys/mman.h>
+#include <unistd.h>
+
+/* Of x86-64, and of arm64 with pages of 4 KiB. */
+#define HUGE_PAGE ((uintptr_t)2 << 20)
+
+/* glibc's own, mallopt(3). */
+#define DEFAULT_TOP_PAD (128 * 1024)
+#define DEFAULT_THRESHOLD (128 * 1024)
+#define THRESHOLD_MAX (32 * 1024 * 1024)
+
+static char *first; /* of the stretch; NULL: there is none */
+
+void heap_expect(size_t bytes)
+{
+	uintptr_t begin, end;
+	char *probe;
+
+	if (bytes > INT_MAX)
+		return;
+	mallopt(M_MMAP_THRESHOLD, THRESHOLD_MAX);
+	mallopt(M_TRIM_THRESHOLD, INT_MAX);
+	mallopt(M_TOP_PAD, (int)bytes);
+	probe = malloc(HUGE_PAGE); /* more than is left: the heap grows by all of it */
+	begin = ((uintptr_t)probe + HUGE_PAGE - 1) & ~(HUGE_PAGE - 1);
+	end = (uintptr_t)sbrk(0) & ~(HUGE_PAGE - 1);
+	if (probe && begin < end && madvise((void *)begin, end - begin, MADV_HUGEPAGE) == 0)
+		first = (char *)begin;
+	free(probe);
+}
+
+void heap_give_back(void)
+{
+	char *end;
+
+	mallopt(M_TOP_PAD, DEFAULT_TOP_PAD);
+	mallopt(M_TRIM_THRESHOLD, DEFAULT_THRESHOLD);
+	mallopt(M_MMAP_THRESHOLD, DEFAULT_THRESHOLD);
+	malloc_trim(0);
+	end = sbrk(0);
+	if (first && first < end)
+		madvise(first, (size_t)(end - first), MADV_NOHUGEPAGE);
+	first = NULL;
+}
+
+#else
+
+void heap_expect(size_t bytes)
+{
+	(void)bytes;
+}
+
+void heap_give_back(void)
+{
+}
+
+#endif
