@@ -66,7 +66,7 @@ BPF_CFLAGS := -g -O2 -target bpf -mcpu=v3 -D__TARGET_ARCH_$(BPF_ARCH) -Ivmlinux 
 # Everything but what needs a kernel and root is unit-tested.
 PURE := event rows state line log names options output persistent procfs stream text json ecs metrics journal kernel command hierarchy cgroup \
 	container runtime runstate beneath privileges ring excerpt service
-KERNEL_SIDE := preflight trial heap probe snapshot picture list tree containers check nsmon
+KERNEL_SIDE := preflight trial heap view probe snapshot picture list tree containers check nsmon
 OBJECTS := $(patsubst %,$(B)/%.o,$(PURE) $(KERNEL_SIDE) schema)
 PURE_OBJECTS := $(patsubst %,$(B)/%.o,$(PURE) schema)
 UNIT_TESTS := $(patsubst tests/unit/%.c,$(B)/unit/%,$(wildcard tests/unit/test_*.c))

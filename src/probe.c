@@ -26,6 +26,7 @@
 #include "log.h"
 #include "nsmon.skel.h"
 #include "trial.h"
+#include "view.h"
 
 /* include/linux/errno.h: what arm64 before 6.4 says to a trampoline. */
 #define KERNEL_ENOTSUPP 524
@@ -138,6 +139,19 @@ static void configure_events(struct nsmon_bpf *skel, const struct kernel *kernel
 	rodata->kernel_has.preempts_programs = kernel->preempts_tracepoints;
 	if (kernel->preempts_tracepoints)
 		bpf_map__set_max_entries(skel->maps.runs, RUNS_MAX);
+}
+
+static void find_view(struct nsmon_bpf *skel, const struct btf *btf)
+{
+	uint32_t level;
+	int err = view_find_level(btf, &level);
+
+	if (!err)
+		skel->rodata->view_level = level;
+	else /* 5.8 and 5.9 */
+		log_debug("cannot find the own pid namespace (%s): numbering tasks as the initial "
+			  "one does",
+			  strerror(-err));
 }
 
 static void configure(struct nsmon_bpf *skel, const struct options *options,
@@ -458,8 +472,8 @@ static int64_t boot_ns(void)
 	return (int64_t)ts.tv_sec * NS_PER_S + ts.tv_nsec;
 }
 
-/* Lets the kernel say in which pid namespace nsmon itself is. */
-static void read_view(struct probe *probe)
+/* Lets the kernel say in which pid namespace nsmon itself is. Without that no task in another one is nsmon's to see. */
+static int read_view(struct probe *probe, struct probe_refusal *refusal)
 {
 	LIBBPF_OPTS(bpf_test_run_opts, opts);
 	int err = bpf_prog_test_run_opts(bpf_program__fd(probe->skel->progs.read_view), &opts);
@@ -467,13 +481,14 @@ static void read_view(struct probe *probe)
 	probe->boot_offset_ns = err ? 0 : boot_ns() - (int64_t)probe->skel->bss->view_boot_ns;
 	if (llabs(probe->boot_offset_ns) < NS_PER_S) /* the time that the call took */
 		probe->boot_offset_ns = 0;
-	if (probe->skel->bss->view_level)
-		log_note("this is not the initial pid namespace: only tasks that can be seen from "
-			 "it are traced, numbered as it does");
-	if (err) /* 5.8 and 5.9 */
-		log_debug("cannot find the own pid namespace (%s): numbering tasks as the initial "
-			  "one does",
-			  strerror(-err));
+	if (!probe->skel->rodata->view_level)
+		return 0;
+	if (err)
+		return refuse(refusal, err, "cannot find the own pid namespace: %s",
+			      strerror(-err));
+	log_note("this is not the initial pid namespace: only tasks that can be seen from it are "
+		 "traced, numbered as it does");
+	return 0;
 }
 
 static int seed_followed(struct probe *probe, const struct options *options)
@@ -607,6 +622,7 @@ static int open_backend(struct probe *probe, const struct options *options,
 	probe->skel = open_skeleton(probe, btf);
 	if (!probe->skel)
 		return refuse(refusal, -errno, "%s", strerror(errno));
+	find_view(probe->skel, btf);
 	configure(probe->skel, options, kernel);
 	configure_events(probe->skel, kernel, btf);
 	count = list_hooks(hooks, probe->backend, options, kernel);
@@ -620,7 +636,9 @@ static int open_backend(struct probe *probe, const struct options *options,
 	err = connect_bodies(probe->skel);
 	if (err)
 		return refuse(refusal, err, "cannot connect the programs: %s", strerror(-err));
-	read_view(probe);
+	err = read_view(probe, refusal);
+	if (err)
+		return err;
 	err = seed_followed(probe, options);
 	if (err)
 		return refuse(refusal, err, "cannot follow the given processes: %s",
@@ -738,14 +756,15 @@ static int open_iterating(struct probe *probe, const struct kernel *kernel, cons
 	probe->skel = open_skeleton(probe, btf);
 	if (!probe->skel)
 		return refuse(refusal, -errno, "%s", strerror(errno));
+	find_view(probe->skel, btf);
 	configure(probe->skel, &everything, kernel);
 	bpf_program__set_autoload(probe->skel->progs.read_view, true);
 	bpf_program__set_autoload(probe->skel->progs.snapshot, true);
 	err = load_skeleton(probe);
 	if (err)
 		return refuse(refusal, err, "%s", load_error(err, probe->backend));
-	read_view(probe);
-	return attach_iterator(probe, refusal);
+	err = read_view(probe, refusal);
+	return err ? err : attach_iterator(probe, refusal);
 }
 
 int probe_open_iterating(struct probe **result, const struct kernel *kernel,

@@ -11,10 +11,11 @@
 
 /*
  * The pid namespace that nsmon runs in: its level and inode number. Tasks are
- * numbered as they are seen from there. Level 0 is the initial one. Set by
- * read_view, which user space runs once before anything is attached.
+ * numbered as they are seen from there. Level 0 is the initial one. The level is
+ * known before loading (src/view.c), the rest is set by read_view, which user
+ * space runs once before anything is attached.
  */
-volatile __u32 view_level;
+const volatile __u32 view_level;
 volatile __u32 view_inum;
 
 /* CLOCK_BOOTTIME of the kernel at that moment; a time namespace shows another one. */
@@ -143,7 +144,6 @@ static __always_inline void read_own_view(struct task_struct *task)
 	struct upid upid = upid_at(pid, level);
 
 	view_boot_ns = bpf_ktime_get_boot_ns();
-	view_level = level;
 	view_inum = BPF_CORE_READ(upid.ns, ns.inum);
 }
 
