@@ -7,6 +7,10 @@ import re
 WORKLOADS = {"fork": "fork", "exec": "fork+exec", "threads": "threads", "clone": "clone, 5 namespaces", "unshare": "unshare",
              "setns": "setns storm", "getppid": "getppid"}
 
+# Of what is counted in virtual machines.
+ICOUNT = {"getppid": "getppid", "unshare": "unshare of one type", "setns": "setns of one type",
+          "spawn": "fork, sharing memory, and exit", "fork": "fork and exit"}
+
 
 def table(head, rows):
     lines = ["| " + " | ".join(head) + " |", "|" + "---|" * len(head)]
@@ -132,6 +136,23 @@ def rest(results):
     return table(["", ""], rows)
 
 
+def icount(found):
+    """Instructions: a row for each kernel and operation."""
+    backends = ("fentry", "kprobe", "tracepoint")
+    rows = []
+    for one in found:
+        first = f"{one['kernel']} ({one['release']})"
+        for kind, name in ICOUNT.items():
+            counts = one["counts"].get(kind)
+            if not counts:
+                continue
+            base = counts["untraced"]
+            rows.append([first, name, f"{base:.0f}", f"{counts['again'] - base:+.0f}",
+                         *(f"{counts[b]:.0f} ({counts[b] - base:+.0f})" if b in counts else "does not work" for b in backends)])
+            first = ""
+    return table(["kernel", "operation", "untraced", "untraced again", *backends], rows)
+
+
 # ---- the aims ----
 
 
@@ -187,6 +208,12 @@ def aims(results):
                 share = per_million(theirs) / per_million(pairs)
                 rows.append([f"the same, against {peer}, {name}", f"≥ {times} times less", f"{share:.0f} times less",
                              "met" if share >= times else "**not met**"])
+    for one in results["icount"]:
+        counts = one["counts"]["getppid"]
+        for backend in (b for b in ("fentry", "kprobe") if b in counts):
+            more = round(counts[backend]) - round(counts["untraced"])
+            rows.append([f"instructions more for other system calls, {backend}, kernel {one['kernel']}", "0", f"{more}",
+                         "met" if more <= 0 else "**not met**"])
     best = sustained(results)
     highest = max((r["events_per_s"] for r in results["rates"] if r["kind"] == "sets"), default=None)
     rows.append(["sustained without loss, JSON, default buffer", "≥ 300 000 a second",
@@ -245,4 +272,10 @@ def render(results):
                   *rates(results)]
     if results["latency"] or results["start"]:
         lines += ["## Latency, idleness, start", "", *rest(results)]
+    if results["icount"] or results["no_vm"]:
+        lines += ["## Instructions", "",
+                  "Of one operation, counted in virtual machines by `bench/icount`: user space and kernel, with the difference to "
+                  "untraced. Of system calls they are exact; of forks a median of some that differ a little.", "",
+                  *(icount(results["icount"]) if results["icount"] else []),
+                  *(f"Not counted: kernel {kernel}: {why}." for kernel, why in results["no_vm"]), ""]
     return "\n".join(lines + ["## Where nsmon has to be", "", *aims(results)])

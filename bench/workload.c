@@ -203,6 +203,18 @@ static void do_setns(uint64_t i)
 		fatal("setns");
 }
 
+/* What the loop itself costs, and how much more a known number of instructions does. */
+static void do_nothing(uint64_t i)
+{
+	(void)i;
+}
+
+static void do_nops(uint64_t i)
+{
+	(void)i;
+	__asm__ volatile(".rept 1000\n\tnop\n\t.endr");
+}
+
 static void do_getppid(uint64_t i)
 {
 	(void)i;
@@ -272,6 +284,8 @@ static const struct kind {
 	{ "setns", prepare_setns, do_setns, 0, 0, 0, 1, false },
 	{ "sets", prepare_sets, do_sets, 0, 0, 0, 4, false },
 	{ "getppid", NULL, do_getppid, 0, 0, 0, 0, false },
+	{ "nothing", NULL, do_nothing, 0, 0, 0, 0, false },
+	{ "nops", NULL, do_nops, 0, 0, 0, 0, false },
 	{ "paced", prepare_paced, do_paced, 0, 0, 0, 1, false },
 	{ "sleepers", prepare_sleepers, do_sleepers, 0, 0, 0, 0, false },
 };

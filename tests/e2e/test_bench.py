@@ -33,9 +33,10 @@ def bench():
         import measure
         import report
         import tracers
+        import virtual
     finally:
         sys.path.remove(str(BENCH))
-    return collections.namedtuple("Bench", "measure report tracers")(measure, report, tracers)
+    return collections.namedtuple("Bench", "measure report tracers virtual")(measure, report, tracers, virtual)
 
 
 @pytest.fixture(scope="module")
@@ -135,6 +136,38 @@ def test_verdicts(bench):
     rungs = [{**rate, "events_per_s": n} for n in (10, 20)] + [{**rate, "events_per_s": 30, "lost": 1, "missing": 1},
                                                               {**rate, "events_per_s": 40}]
     assert bench.report.sustained({"rates": rungs}) == 20
+
+
+def counted(times, made=12, lost=0):
+    """What bench/virtual.py makes of a guest's lines; times: kind -> state -> {operations: nanoseconds of each run}."""
+    lines = [f'{state} {kind} {n} {{"ns":{ns}}}' for kind, of in times.items() for state, runs in of.items()
+             for n, all_ns in runs.items() for ns in all_ns]
+    lines += [f'{backend} told {made} {{"event":"stop","lost":{lost}}}' for backend in ("fentry", "kprobe", "tracepoint")]
+    return "\n".join([*lines, "end release 0 6.12.0"])
+
+
+def test_instructions_are_judged_to_one(bench, monkeypatch):
+    """An interrupt in some runs is not seen, one instruction in all of them is."""
+    virtual = bench.virtual
+
+    def judged(more=0, nops=1000, **said):
+        times = {"nothing": {}, "nops": {}, "getppid": {}}
+        for state in virtual.STATES:
+            each = 309 + {"fentry": more, "tracepoint": 400}.get(state, 0)
+            for kind, cost in (("nothing", 9), ("nops", 9 + nops), ("getppid", 9 + each)):
+                times[kind][state] = {n: [163 + n * cost + extra for extra in (7000, 0, 1)] for n in (10, 20)}
+        monkeypatch.setattr(virtual, "run", lambda *_: counted(times, **said))
+        monkeypatch.setattr(virtual, "changes", lambda _: 12)
+        found = virtual.count("6.12", ("getppid",))
+        text = "\n".join(bench.report.icount([found]))
+        assert f"| 6.12 (6.12.0) | getppid | 309 | +0 | {309 + more} ({more:+d}) | 309 (+0) | 709 (+400) |" in text
+        return [what for what, good, _ in virtual.verdicts(found) if not good]
+
+    assert judged() == []
+    assert judged(more=1) == ["getppid, fentry: as many instructions as untraced"]
+    assert judged(more=-1) == ["getppid, fentry: as many instructions as untraced"]
+    assert "the clock counts instructions" in judged(nops=1001)[0]
+    assert len(judged(made=11)) == len(judged(lost=1)) == len(virtual.BACKENDS)
 
 
 def test_results_are_written(bench, working, tmp_path):
