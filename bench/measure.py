@@ -168,10 +168,16 @@ class Workload:
     def pid(self):
         return self.process.pid
 
-    def go(self):
-        """Returns what the workload says of itself, a dict."""
+    def begin(self):
         self.process.stdin.write(b"go\n")
         self.process.stdin.flush()
+
+    def go(self):
+        """Returns what the workload says of itself, a dict."""
+        self.begin()
+        return self.said()
+
+    def said(self):
         line = self.process.stdout.readline()
         assert line, f"the workload ended with {self.process.wait()}"
         said = json.loads(line)

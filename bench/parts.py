@@ -8,6 +8,7 @@ import os
 import pathlib
 import pty
 import select
+import signal
 import statistics
 import subprocess
 import time
@@ -64,6 +65,39 @@ def ways(rounds):
     done = subprocess.run([str(measure.BUILD / "ways"), str(rounds)], stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, check=True,
                           preexec_fn=measure.on_cpu(measure.WORK_CPU))
     return [json.loads(line) for line in done.stdout.splitlines()]
+
+
+def together(workloads):
+    """Lets all begin at once; records that are true of them all, and operations a second of each as long as it ran, added."""
+    for workload in workloads:
+        workload.begin()
+    said = [workload.said() for workload in workloads]
+    return sum(sum(s["true"].values()) for s in said), sum(s["operations"] * 1e9 / s["ns"] for s in said)
+
+
+def writers(tracer, kind, operations, number):
+    """So many workloads, each on a CPU of its own, with nsmon stopped, so that it takes no CPU from them; its buffer has to
+    hold all."""
+    cpus = measure.CPUS[:number]
+    with contextlib.ExitStack() as stack:
+        _, untraced = together([stack.enter_context(Workload(kind, operations, cpu=cpu)) for cpu in cpus])
+    with contextlib.ExitStack() as stack:
+        workloads = [stack.enter_context(Workload(kind, operations, cpu=cpu)) for cpu in cpus]
+        stack.enter_context(bpf_stats())
+        running = stack.enter_context(Running(tracer, workloads[0]))
+        measure.quiet.wait()
+        watch = Watch({running.pid, *(workload.pid for workload in workloads)})
+        os.kill(running.pid, signal.SIGSTOP)
+        try:
+            before = programs(running.pid)
+            records, traced = together(workloads)
+            after = programs(running.pid)
+        finally:
+            os.kill(running.pid, signal.SIGCONT)
+        why = watch.disturbance()
+    ns = sum(after[n][1] - before[n][1] for n in after)
+    return {"kind": kind, "writers": number, "untraced": untraced, "traced": traced, "records": records,
+            "per_s": traced * records / (operations * number), "ns": ns / records, "disturbed": why}
 
 
 def rate(tracer, kind, per_second, seconds):

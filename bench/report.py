@@ -136,6 +136,14 @@ def rest(results):
     return table(["", ""], rows)
 
 
+def writers(results):
+    names = {"setns": "setns of one type", "spawn": "fork and exit"}
+    rows = [[names[w["kind"]], str(w["writers"]), f"{w['untraced']:.0f}", f"{w['traced']:.0f}", f"{w['per_s']:.0f}", f"{w['ns']:.0f}",
+             w["disturbed"] or ""] for w in results["writers"]]
+    return table(["operation", "writers", "a second, untraced", "a second, traced", "records a second", "ns in the kernel for each",
+                  "disturbed by"], rows)
+
+
 def icount(found):
     """Instructions: a row for each kernel and operation."""
     backends = ("fentry", "kprobe", "tracepoint")
@@ -272,6 +280,9 @@ def render(results):
                   *rates(results)]
     if results["latency"] or results["start"]:
         lines += ["## Latency, idleness, start", "", *rest(results)]
+    if results["writers"]:
+        lines += ["## Many writers", "", "Each on a CPU of its own; nsmon does not read meanwhile, and `kernel.bpf_stats_enabled` is set.",
+                  "", *writers(results)]
     if results["icount"] or results["no_vm"]:
         lines += ["## Instructions", "",
                   "Of one operation, counted in virtual machines by `bench/icount`: user space and kernel, with the difference to "

@@ -173,7 +173,7 @@ def test_instructions_are_judged_to_one(bench, monkeypatch):
 def test_results_are_written(bench, working, tmp_path):
     results = tmp_path / "RESULTS.md"
     done = subprocess.run([BENCH / "run", "--quick", "--scale", "0.02", "--pairs", "1", "--workloads", "fork,setns,getppid",
-                           "--parts", "pairs,kernel,rate,latency,idle,start", "--idle", "1", "--results", results],
+                           "--parts", "pairs,kernel,rate,latency,idle,start,writers", "--idle", "1", "--results", results],
                           stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, timeout=300, check=False,
                           env=dict(os.environ, NSMON=lib.NSMON))
     assert done.returncode == 0, done.stderr
@@ -184,6 +184,9 @@ def test_results_are_written(bench, working, tmp_path):
         row = next(line for line in text.splitlines() if line.startswith(f"| nsmon {form} ({working[0]})"))
         ratios = [cell.strip() for cell in row.split("|")[2:9]]
         assert [bool(cell) for cell in ratios] == [True, False, False, False, False, True, True], row
+    many = text.split("## Many writers")[1].split("##")[0]
+    assert re.findall(r"^\| (setns of one type|fork and exit) \| ([12]) \|", many, re.M) == [
+        ("setns of one type", "1"), ("setns of one type", "2"), ("fork and exit", "1"), ("fork and exit", "2")]
     aims = text.split("## Where nsmon has to be")[1]
     for figure in ("slow-down of fork,", "slow-down of a setns storm", "other system calls", "CPU s per 10⁶ forks", "sustained",
                    "not counted as lost", "resident, idle", "memory for each task", "start to `ready`", "latency to a terminal",
