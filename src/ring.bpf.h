@@ -54,6 +54,11 @@ static __always_inline void count_lost(struct nsmon_counters *cpu, enum nsmon_ki
 	__sync_fetch_and_add(&lost_sum, n);
 }
 
+/*
+ * Where the kernel may preempt a program, two can read the same number, and none the
+ * one before it: what is counted stays right. An atomic that returns the value
+ * would be refused before 5.12, even where it is never reached.
+ */
 static __always_inline void fill_header(struct nsmon_header *h, struct nsmon_counters *cpu,
 					__u32 size, enum nsmon_kind kind, __u16 flags)
 {
