@@ -97,13 +97,17 @@ const volatile struct {
 static __always_inline void compat_ns_numbers(struct ns_common *ns, __u32 *inum, __u64 *id)
 {
 	struct ns_common___id *with_id = (void *)ns;
-	__u32 inum_at = bpf_core_field_offset(ns->inum);
-	__u32 id_at = bpf_core_field_offset(with_id->ns_id);
+	__u32 inum_at, id_at;
 	__u64 part[2];
 
 	if (!kernel_has.ns_id) {
 		*inum = BPF_CORE_READ(ns, inum);
-	} else if (id_at == inum_at + sizeof(__u64)) {
+		return;
+	}
+	/* Not before it is known that there is one: the verifier refuses what asks in vain. */
+	inum_at = bpf_core_field_offset(ns->inum);
+	id_at = bpf_core_field_offset(with_id->ns_id);
+	if (id_at == inum_at + sizeof(__u64)) {
 		bpf_probe_read_kernel(part, sizeof(part), (void *)ns + inum_at);
 		*inum = *(__u32 *)&part[0];
 		*id = part[1];
