@@ -108,6 +108,9 @@ struct {
 	__type(value, struct nsmon_ns_set);
 } ended_leaders SEC(".maps");
 
+/* Has it ever had an entry? */
+volatile bool leader_ended;
+
 /*
  * Processes whose end was seen, where the kernel does not say which of two
  * threads that end at once was the last. Those that matter are a moment old.
@@ -463,8 +466,7 @@ static __always_inline void handle_switch(struct task_struct *p, struct nsproxy 
 static __always_inline bool may_differ(struct task_struct *child, struct task_struct *row)
 {
 	return BPF_CORE_READ(child, nsproxy) != BPF_CORE_READ(row, nsproxy) ||
-	       BPF_CORE_READ(child, real_cred, user_ns) != BPF_CORE_READ(row, real_cred, user_ns) ||
-	       task_pid_ns(child) != task_pid_ns(row);
+	       !same_user_ns(child, row) || !same_pid_ns(child, row);
 }
 
 /*
@@ -594,14 +596,14 @@ static __always_inline int handle_fork(struct task_struct *child, __u32 copy)
 
 	if (want_fork)
 		__sync_fetch_and_add(&cpu->seen[NSMON_FORK], 1);
-	into = task_cgroup(child) == task_cgroup(creator) ? 0 : NSMON_FLAG_INTO;
 	/* From outside the view nobody has a row that it could differ from. */
 	full = whole || !task_tgid(creator);
 	if (wants(NSMON_NS) && (row != creator || full || may_differ(child, creator)))
 		change = fork_change(child, creator, row, copy, full);
+	if (!change && !want_fork)
+		return 0;
+	into = same_cgroup(child, creator) ? 0 : NSMON_FLAG_INTO;
 	if (!change) {
-		if (!want_fork)
-			return 0;
 		f = reserve(cpu, sizeof(*f), NSMON_FORK, into, false);
 		if (!f) {
 			count_lost(cpu, NSMON_FORK, 1);
@@ -808,29 +810,30 @@ static __always_inline int handle_exit(struct task_struct *task, bool group_dead
 {
 	__u32 pid = task_tgid(task);
 	__u32 tid = task_tid(task);
-	bool leader = BPF_CORE_READ(task, pid) == BPF_CORE_READ(task, tgid);
-	struct process_key key = {
-		.start_ns = BPF_CORE_READ(task, group_leader, start_boottime),
-		.pid = pid,
-	};
+	struct process_key key = { .pid = pid };
 	bool told;
+
+	if (filter.follow || !kernel_has.group_dead_arg) /* else nobody asks */
+		key.start_ns = BPF_CORE_READ(task, group_leader, start_boottime);
 
 	if (!pid || !(is_followed(pid) || ended_followed(&key)))
 		return 0;
 	told = group_dead && end_was_told(task, &key);
 
 	if (wants(NSMON_NS)) {
-		struct pending *p = find_pending(task);
+		struct pending *p = calls ? pending_of(tid, task) : NULL;
 
 		if (p) { /* of a call whose end was missed, or of an exec that failed */
 			settle(task, p);
 			forget_call(tid);
 		}
 		if (group_dead) {
-			bpf_map_delete_elem(&ended_leaders, &pid);
-		} else if (leader) {
+			if (leader_ended)
+				bpf_map_delete_elem(&ended_leaders, &pid);
+		} else if (pid == tid) { /* the main thread */
 			struct nsmon_ns_set set = {};
 
+			leader_ended = true;
 			read_ns_set(&set, task, BPF_CORE_READ(task, nsproxy));
 			bpf_map_update_elem(&ended_leaders, &pid, &set, BPF_ANY);
 		}

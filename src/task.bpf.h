@@ -74,11 +74,13 @@ static __always_inline __u32 current_tid(void)
 	return task_tid((struct task_struct *)bpf_get_current_task());
 }
 
-static __always_inline __u32 task_vpid(struct task_struct *task)
+/* tgid: its process as nsmon sees it, which at level 0 is all that there is to see. */
+static __always_inline __u32 task_vpid(struct task_struct *task, __u32 tgid)
 {
 	struct pid *pid = BPF_CORE_READ(task, signal, pids[PIDTYPE_TGID]);
+	__u32 level = BPF_CORE_READ(pid, level);
 
-	return upid_at(pid, BPF_CORE_READ(pid, level)).nr;
+	return level == 0 ? tgid : upid_at(pid, level).nr;
 }
 
 /* Its cgroup in the hierarchy that container managers use: src/hierarchy.c chooses. */
@@ -91,6 +93,13 @@ static __always_inline struct cgroup *task_cgroup(struct task_struct *task)
 		return BPF_CORE_READ(set, dfl_cgrp);
 	bpf_probe_read_kernel(&css, sizeof(css), &set->subsys[0] + compat_controller_index());
 	return BPF_CORE_READ(css, cgroup);
+}
+
+/* Are both in the same? Most tasks share what says so. */
+static __always_inline bool same_cgroup(struct task_struct *a, struct task_struct *b)
+{
+	return BPF_CORE_READ(a, cgroups) == BPF_CORE_READ(b, cgroups) ||
+	       task_cgroup(a) == task_cgroup(b);
 }
 
 static __always_inline __u64 cgroup_id(struct cgroup *cgroup)
@@ -117,13 +126,16 @@ static __always_inline void read_ids(struct nsmon_task *out, struct cred *cred)
 
 static __always_inline void read_task(struct nsmon_task *out, struct task_struct *task)
 {
-	out->start_ns = BPF_CORE_READ(task, group_leader, start_boottime);
+	struct task_struct *leader = BPF_CORE_READ(task, group_leader);
+
 	out->thread_start_ns = BPF_CORE_READ(task, start_boottime);
+	out->start_ns =
+		leader == task ? out->thread_start_ns : BPF_CORE_READ(leader, start_boottime);
 	out->cgroup_id = cgroup_id(task_cgroup(task));
 	out->pid = task_tgid(task);
 	out->tid = task_tid(task);
 	out->ppid = task_tgid(BPF_CORE_READ(task, real_parent));
-	out->vpid = task_vpid(task);
+	out->vpid = task_vpid(task, out->pid);
 	read_ids(out, BPF_CORE_READ(task, real_cred));
 	BPF_CORE_READ_INTO(&out->comm, task, comm);
 }
@@ -134,6 +146,23 @@ static __always_inline struct pid_namespace *task_pid_ns(struct task_struct *tas
 	struct pid *pid = BPF_CORE_READ(task, thread_pid);
 
 	return upid_at(pid, BPF_CORE_READ(pid, level)).ns;
+}
+
+/* Are both in the same? At level 0 there is one only. */
+static __always_inline bool same_pid_ns(struct task_struct *a, struct task_struct *b)
+{
+	struct pid *pid_a = BPF_CORE_READ(a, thread_pid), *pid_b = BPF_CORE_READ(b, thread_pid);
+	__u32 level_a = BPF_CORE_READ(pid_a, level), level_b = BPF_CORE_READ(pid_b, level);
+
+	return (level_a == 0 && level_b == 0) ||
+	       upid_at(pid_a, level_a).ns == upid_at(pid_b, level_b).ns;
+}
+
+static __always_inline bool same_user_ns(struct task_struct *a, struct task_struct *b)
+{
+	struct cred *cred_a = BPF_CORE_READ(a, real_cred), *cred_b = BPF_CORE_READ(b, real_cred);
+
+	return cred_a == cred_b || BPF_CORE_READ(cred_a, user_ns) == BPF_CORE_READ(cred_b, user_ns);
 }
 
 /* Of the current task: the view from which all others are numbered. */
