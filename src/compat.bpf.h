@@ -87,6 +87,7 @@ const volatile struct {
 	bool exec_switches_time; /* exec_task_namespaces(): after 6.1, by 6.12 */
 	__u32 cgroup_controller; /* enum nsmon_controller, of the hierarchy that is looked at */
 	__s32 cgroup_hierarchy; /* ... and its hierarchy_id in struct cgroup_root */
+	bool told_early; /* perf_event_namespaces() cannot be probed (5.10): see tell_early() */
 	bool preempts_programs; /* raw tracepoints with preemption on: by 7.3, not on 6.18 */
 } kernel_has;
 

@@ -417,6 +417,41 @@ static __always_inline void handle_done(void)
 	p->set = now;
 }
 
+/*
+ * The same where nothing can be probed between the call's work and its return: as
+ * the last function begins that changes something, which gets what is to be.
+ * Neither call fails from there on. unshare() calls switch_task_namespaces(), and
+ * then commit_creds() if it makes a user namespace; setns() calls them the other
+ * way round, and the first always (kernel/fork.c:ksys_unshare(),
+ * kernel/nsproxy.c:commit_nsset()). user: NULL where the task is in it already.
+ */
+static __always_inline void tell_early(struct task_struct *task, struct pending *p,
+				       struct nsproxy *nsproxy, struct user_namespace *user)
+{
+	struct nsmon_ns_set now = {};
+
+	read_ns_set(&now, task, nsproxy);
+	if (user)
+		READ_NS(&now, NSMON_NS_USER, user);
+	report_change(task, &p->set, &now, p->reason);
+	p->set = now;
+}
+
+static __always_inline bool makes_user_ns(const struct pending *p)
+{
+	return p->reason == NSMON_REASON_UNSHARE && (p->flags & CLONE_NEWUSER);
+}
+
+/* kernel/cred.c:commit_creds(new): setuid(), exec and many others call it. */
+static __always_inline void handle_creds(struct cred *new)
+{
+	struct task_struct *task = current_task();
+	struct pending *p = calls ? pending_of(current_tid(), task) : NULL;
+
+	if (p && makes_user_ns(p))
+		tell_early(task, p, BPF_CORE_READ(task, nsproxy), BPF_CORE_READ(new, user_ns));
+}
+
 /* execve() begins, or is about to switch the time namespace: will it? */
 static __always_inline bool exec_will_switch(void)
 {
@@ -443,14 +478,19 @@ static __always_inline void handle_exec_enter(void)
 static __always_inline void handle_switch(struct task_struct *p, struct nsproxy *new)
 {
 	struct task_struct *task = current_task();
+	struct pending *call;
 	struct nsmon_ns_set old = {};
 	struct nsmon_ns_set now = {};
 
 	if (!new || p != task || !task_tid(task) || !is_followed(task_tgid(task)))
 		return;
 	__sync_fetch_and_add(&switches, 1);
-	if (find_pending(task)) {
+	call = find_pending(task);
+	if (call) {
 		__sync_fetch_and_add(&switches_known, 1);
+		if (kernel_has.told_early && call->reason != NSMON_REASON_CLONE &&
+		    !makes_user_ns(call))
+			tell_early(task, call, new, NULL);
 		return;
 	}
 	read_ns_set(&old, task, BPF_CORE_READ(task, nsproxy));

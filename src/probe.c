@@ -61,6 +61,7 @@ struct probe {
 	struct ring *ring;
 	enum backend backend;
 	bool preempts; /* programs may be skipped */
+	bool tells_early; /* for want of a probe at the end of a call: see tell_early() */
 	bool may_be_late; /* see probe_may_be_late() */
 	struct bpf_link *iterator; /* NULL: this kernel has none */
 	struct bpf_link *links[LINKS_MAX];
@@ -102,6 +103,9 @@ struct hook {
 #else
 #error "nsmon knows x86-64 and arm64"
 #endif
+
+/* What unshare() and setns() call when they have done their work. */
+#define CALL_END "perf_event_namespaces"
 
 /* 1 MiB for each CPU: a storm of 300 000 events a second waits for tens of milliseconds. */
 static size_t default_buffer(void)
@@ -205,9 +209,11 @@ static bool wants(const struct options *options, enum nsmon_kind kind)
  * Ends come before beginnings: a call that is under way while nsmon attaches
  * has no beginning, rather than a beginning without an end.
  */
-static size_t list_hooks(struct hook hooks[LINKS_MAX], enum backend backend,
+static size_t list_hooks(struct hook hooks[LINKS_MAX], const struct probe *probe,
 			 const struct options *options, const struct kernel *kernel)
 {
+	const enum backend backend = probe->backend;
+	bool early = probe->tells_early;
 	bool ns = wants(options, NSMON_NS);
 	bool follow = options->command || options->pid_count;
 	bool failed = ns && options->failed;
@@ -254,7 +260,8 @@ static size_t list_hooks(struct hook hooks[LINKS_MAX], enum backend backend,
 		{ PROGRAM(kretprobe_leave), CLONE32_WRAPPER, true, true, failed },
 		{ PROGRAM(kretprobe_leave), SYSCALL_WRAPPER("clone3"), true, false, failed },
 		{ PROGRAM(kretprobe_leave), SYSCALL32_WRAPPER("clone3"), true, true, failed },
-		{ PROGRAM(kprobe_done), "perf_event_namespaces", false, true, ns },
+		{ PROGRAM(kprobe_done), CALL_END, false, true, ns && !early },
+		{ PROGRAM(kprobe_creds), "commit_creds", false, true, ns && early },
 		{ PROGRAM(kprobe_unshare), "ksys_unshare", false, false, ns },
 		{ PROGRAM(kprobe_setns), SYSCALL_WRAPPER("setns"), false, false, ns },
 		{ PROGRAM(kprobe_setns), SYSCALL32_WRAPPER("setns"), false, true, ns },
@@ -455,10 +462,11 @@ static int attach(struct probe *probe, const struct hook *hooks, size_t count,
 				      attach_error(err, probe->backend));
 		}
 		probe->links[probe->link_count++] = link;
-		/* What a return probe has no room for, kprobe_done sees, which is attached after them. */
+		/* What a return probe has no room for, these see, which are attached after them. */
 		if (hooks[i].kretprobe)
 			probe->may_be_late = true;
-		else if (program == probe->skel->progs.kprobe_done)
+		else if (program == probe->skel->progs.kprobe_done ||
+			 program == probe->skel->progs.kprobe_creds)
 			probe->may_be_late = false;
 	}
 	return 0;
@@ -625,7 +633,10 @@ static int open_backend(struct probe *probe, const struct options *options,
 	find_view(probe->skel, btf);
 	configure(probe->skel, options, kernel);
 	configure_events(probe->skel, kernel, btf);
-	count = list_hooks(hooks, probe->backend, options, kernel);
+	probe->tells_early = probe->backend == BACKEND_KPROBE && wants(options, NSMON_NS) &&
+			     trial_kprobe_at(CALL_END) != 0;
+	probe->skel->rodata->kernel_has.told_early = probe->tells_early;
+	count = list_hooks(hooks, probe, options, kernel);
 	err = select_programs(probe->skel, hooks, &count, probe->backend, btf, refusal);
 	if (err)
 		return err;

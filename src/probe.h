@@ -88,7 +88,7 @@ void probe_unfollow_ended(struct probe *probe, bool (*lives)(pid_t pid));
 
 /*
  * Do changes hang on return probes alone? The kernel has only so many of them (one for each
- * processor before 6.1), and perf_event_namespaces() cannot be probed (5.10).
+ * processor before 6.1), and neither perf_event_namespaces() nor commit_creds() can be probed.
  */
 bool probe_may_be_late(const struct probe *probe);
 

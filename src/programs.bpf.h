@@ -265,6 +265,14 @@ int kprobe_done(struct pt_regs *ctx)
 	return 0;
 }
 
+/* There, with kprobe_switch. */
+SEC("?kprobe/commit_creds")
+int kprobe_creds(struct pt_regs *ctx)
+{
+	handle_creds((struct cred *)compat_func_arg1(ctx));
+	return 0;
+}
+
 SEC("?kprobe")
 int kprobe_setns(struct pt_regs *ctx)
 {

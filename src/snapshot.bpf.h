@@ -108,6 +108,9 @@ int snapshot(struct bpf_iter__task *ctx)
 	r.header.time = bpf_ktime_get_boot_ns();
 	if (!(BPF_CORE_READ(task, flags) & PF_FORKNOEXEC))
 		r.exec_id = BPF_CORE_READ(task, self_exec_id);
+	/* What is read now may be older than what was told. */
+	if (kernel_has.told_early && is_in_call(task))
+		r.flags |= NSMON_PROC_BUSY;
 	if (!read_ns_set_of_other(&r.ns, task))
 		r.flags |= NSMON_PROC_PARTIAL;
 	read_task(&r.task, task);

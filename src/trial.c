@@ -8,7 +8,13 @@
 #include <bpf/bpf.h>
 #include <bpf/btf.h>
 #include <errno.h>
+#include <linux/perf_event.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <sys/syscall.h>
 #include <unistd.h>
+
+#define KPROBE_TYPE_PATH "/sys/bus/event_source/devices/kprobe/type"
 
 int trial_trampoline(const struct btf *kernel, const char *function)
 {
@@ -35,7 +41,7 @@ int trial_trampoline(const struct btf *kernel, const char *function)
 int trial_kprobe(void)
 {
 	static const char *const ways[] = {
-		"/sys/bus/event_source/devices/kprobe/type",
+		KPROBE_TYPE_PATH,
 		"/sys/kernel/tracing/kprobe_events",
 		"/sys/kernel/debug/tracing/kprobe_events",
 	};
@@ -44,4 +50,23 @@ int trial_kprobe(void)
 		if (access(ways[i], F_OK) == 0 || errno != ENOENT)
 			return 0;
 	return -ENOENT;
+}
+
+int trial_kprobe_at(const char *function)
+{
+	struct perf_event_attr attr = { .size = sizeof(attr), .kprobe_func = (uintptr_t)function };
+	FILE *file = fopen(KPROBE_TYPE_PATH, "re");
+	int fd, found;
+
+	if (!file)
+		return 0;
+	found = fscanf(file, "%u", &attr.type);
+	fclose(file);
+	if (found != 1)
+		return 0;
+	fd = (int)syscall(SYS_perf_event_open, &attr, -1, 0, -1, PERF_FLAG_FD_CLOEXEC);
+	if (fd < 0)
+		return -errno;
+	close(fd);
+	return 0;
 }

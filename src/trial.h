@@ -15,4 +15,7 @@ int trial_trampoline(const struct btf *kernel, const char *function);
 /* Returns 0 where there are kprobes, or may be, else a negative errno. */
 int trial_kprobe(void);
 
+/* Probes a kernel function, and stops it at once. Returns as trial_trampoline(). */
+int trial_kprobe_at(const char *function);
+
 #endif
