@@ -50,6 +50,7 @@ struct row_data {
 	uint8_t kind; /* enum row_kind */
 	bool seeded; /* by the first picture, which events from before it follow */
 	bool taken; /* by a thread that execed, which took the main thread's place */
+	bool absent; /* from the last picture, although a thread */
 	bool passed_over; /* by the first picture, between two numbers: the next one tells of it */
 };
 

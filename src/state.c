@@ -979,6 +979,25 @@ static int compare_cgroup(struct state *state, struct row *row, const struct eve
 	return seq < 0 ? (int)seq : 0;
 }
 
+/*
+ * A thread that execs is seen under its main thread's number as soon as all others
+ * have ended, and told to be so only when the new program is in place. Until then its
+ * row is still under its own number.
+ */
+static void keep_execing(struct state *state, const struct event *proc)
+{
+	struct row *row, *next;
+
+	if (!state->options->threads || proc->task->tid != proc->task->pid)
+		return;
+	HASH_ITER(hh, state->rows.by_tid, row, next)
+	{
+		if (row->data.task.pid == proc->task->pid &&
+		    row->data.task.start_ns == proc->task->start_ns && row->data.kind == ROW_TOLD)
+			row->data.generation = state->generation;
+	}
+}
+
 int state_pass_task(struct state *state, const struct event *proc)
 {
 	const uint32_t flags = proc->proc.flags;
@@ -1017,13 +1036,17 @@ int state_pass_task(struct state *state, const struct event *proc)
 		row->data.lived_on = state->generation;
 	if (flags & NSMON_PROC_ENDED || (row && row->data.kind != ROW_TOLD))
 		return 0; /* without its generation: state_end_pass() tells what is to be told */
-	if (row)
+	if (row) {
 		row->data.generation = state->generation;
+		row->data.absent = false;
+	}
 	if (flags & NSMON_PROC_ENDING) {
 		state->unsure += row != NULL;
 		return 0;
 	}
 	if (flags & NSMON_PROC_BUSY || (row && row->data.event_ns >= proc->time)) {
+		if (flags & NSMON_PROC_BUSY)
+			keep_execing(state, proc);
 		state->unsure++;
 		return 0;
 	}
@@ -1043,6 +1066,21 @@ int state_pass_task(struct state *state, const struct event *proc)
 	return err;
 }
 
+/*
+ * It may be about to exec, as in keep_execing(), and have changed its number between
+ * two looks: a thread has ended when two pictures in a row do not show it.
+ */
+static bool may_exec(struct state *state, struct row *row)
+{
+	const struct nsmon_task *task = &row->data.task;
+
+	if (task->tid == task->pid || row->data.absent)
+		return false;
+	row->data.absent = true;
+	state->unsure++;
+	return true;
+}
+
 int state_end_pass(struct state *state)
 {
 	struct row *row, *next;
@@ -1054,7 +1092,7 @@ int state_end_pass(struct state *state)
 	{
 		if (row->data.generation == state->generation ||
 		    row->data.event_ns >= state->pass_begin_ns ||
-		    row->data.read_ns >= state->pass_begin_ns)
+		    row->data.read_ns >= state->pass_begin_ns || may_exec(state, row))
 			continue;
 		err = tell_end(state, row, state->pass_begin_ns);
 		if (err)

@@ -940,9 +940,9 @@ static void test_threads_with_rows_and_a_loss(void **state)
 	a.ns = thread.ns;
 	a.exec_id = 3;
 	pass(500 * MS, &init, &a, NULL);
-	says("ns 10 uts 101>8 found; ns 10 net 7>103 found; exit 12 found");
+	says("ns 10 uts 101>8 found; ns 10 net 7>103 found");
 	pass(510 * MS, &init, &a, NULL);
-	says("exec 10 found");
+	says("exec 10 found; exit 12 found");
 }
 
 /* Whose number the thread had was never told to have ended: it must not be moved. */
@@ -1201,6 +1201,8 @@ static void test_what_ended_is_told(void **state)
 	says("exit 10 found");
 	assert_false(last_exit_ends_process);
 	pass(310 * MS, &init, NULL);
+	says(""); /* it may be another number's by now */
+	pass(320 * MS, &init, NULL);
 	says("exit 11 found");
 	assert_false(last_exit_ends_process);
 	/* It lived when the picture before showed it, and is gone. */
@@ -1224,6 +1226,36 @@ static void test_what_ended_is_told(void **state)
 	assert_true(last_exit_ends_process);
 }
 
+/* Its number is the main thread's already, and its record is not out: it has not ended. */
+static void test_thread_about_to_exec(void **state)
+{
+	struct who thread = who(11, 10, 1);
+
+	(void)state;
+	options.threads = true;
+	for (int seen = 0; seen < 2; seen++) {
+		begin();
+		seed_both();
+		forks(&a, &thread, 250 * MS);
+		exits(&a, 260 * MS);
+		says("fork 11 of 10; exit 10");
+		for (uint64_t time = 300; time < (seen ? 340 : 310); time += 10) {
+			state_begin_pass(table, time * MS, true);
+			pass_task(&init, (time + 1) * MS, NSMON_PROC_LIVES);
+			if (seen) /* else the pass came between the two numbers */
+				pass_task(&a, (time + 1) * MS, NSMON_PROC_BUSY | NSMON_PROC_LIVES);
+			end_pass();
+			assert_true(state_unsure(table) > 0);
+			says("");
+		}
+		execs(&a, 11, 350 * MS);
+		says("exec 10 was 11");
+		pass(400 * MS, &init, &a, NULL);
+		says("");
+		assert_int_equal(state_tasks(table), 2);
+	}
+}
+
 /* A main thread that has ended, and the thread that execed in its place: one number, one start. */
 static void test_thread_takes_over(void **state)
 {
@@ -1245,9 +1277,9 @@ static void test_thread_takes_over(void **state)
 		a.exec_id = 1;
 		pass(310 * MS, &init, &a, NULL);
 		if (exec_is_lost)
-			says("fork 10 of 1 found; exit 11 found");
+			says("fork 10 of 1 found");
 		pass(320 * MS, &init, &a, NULL);
-		says(exec_is_lost ? "exec 10 found" : "");
+		says(exec_is_lost ? "exec 10 found; exit 11 found" : "");
 		assert_int_equal(state_tasks(table), 2);
 		/* Again; nothing was told of the thread, and all of it in one pass. */
 		state_begin_pass(table, 400 * MS, true);
@@ -1699,7 +1731,7 @@ static void test_undo_of_a_move(void **state)
 	a.ns = thread.ns;
 	pass(400 * MS, &init, &a, NULL);
 	pass(401 * MS, &init, &a, NULL);
-	says("ns 10 net 103>7 found; exit 11 found; exec 10 found");
+	says("ns 10 net 103>7 found; exec 10 found; exit 11 found");
 }
 
 /* What was restored in a pass has been seen by it all the same. */
@@ -1894,13 +1926,13 @@ static void test_move_of_a_stranger(void **state)
 	/* Whose namespaces are gone: a picture will tell. */
 	b = who(40, 40, 29);
 	b.task.cgroup_id = 5;
-	assert_int_equal(give((struct event){ .kind = NSMON_CGROUP,
-					      .time = 330 * MS,
-					      .task = &b.task,
-					      .proc = { .ns = &b.ns,
-							.flags = NSMON_PROC_PARTIAL } },
-			      state_event),
-			 0);
+	assert_int_equal(
+		give((struct event){ .kind = NSMON_CGROUP,
+				     .time = 330 * MS,
+				     .task = &b.task,
+				     .proc = { .ns = &b.ns, .flags = NSMON_PROC_PARTIAL } },
+		     state_event),
+		0);
 	says("fork 40 of 29 found");
 }
 
@@ -2352,6 +2384,7 @@ int main(void)
 		TEST(test_stranger_whose_parent_has_ended),
 		TEST(test_thread_that_moves_in_a_pass),
 		TEST(test_what_ended_is_told),
+		TEST(test_thread_about_to_exec),
 		TEST(test_thread_takes_over),
 		TEST(test_passed_over),
 		TEST(test_change_of_a_partial_row),
