@@ -24,8 +24,7 @@ static char *first; /* of the stretch; NULL: there is none */
 
 void heap_expect(size_t bytes)
 {
-	uintptr_t begin, end;
-	char *probe;
+	char *probe, *begin, *end;
 
 	if (bytes > INT_MAX)
 		return;
@@ -33,10 +32,13 @@ void heap_expect(size_t bytes)
 	mallopt(M_TRIM_THRESHOLD, INT_MAX);
 	mallopt(M_TOP_PAD, (int)bytes);
 	probe = malloc(HUGE_PAGE); /* more than is left: the heap grows by all of it */
-	begin = ((uintptr_t)probe + HUGE_PAGE - 1) & ~(HUGE_PAGE - 1);
-	end = (uintptr_t)sbrk(0) & ~(HUGE_PAGE - 1);
-	if (probe && begin < end && madvise((void *)begin, end - begin, MADV_HUGEPAGE) == 0)
-		first = (char *)begin;
+	if (!probe)
+		return;
+	begin = probe + (-(uintptr_t)probe & (HUGE_PAGE - 1));
+	end = sbrk(0);
+	end -= (uintptr_t)end & (HUGE_PAGE - 1);
+	if (begin < end && madvise(begin, (size_t)(end - begin), MADV_HUGEPAGE) == 0)
+		first = begin;
 	free(probe);
 }
 

@@ -73,7 +73,7 @@ expect 'a member with another name' 1 "$header" \
 	"error: task_struct has no member real_creed in $btf"
 
 build 's/io_cgrp_id/io_cgrp_idd/' \
-	's/u64 ns_id;/u64 ns_idd;/; s/ns_common___id \*)ns, ns_id)/ns_common___id *)ns, ns_idd)/
+	's/u64 ns_id;/u64 ns_idd;/; s/with_id->ns_id/with_id->ns_idd/; s/(with_id, ns_id)/(with_id, ns_idd)/
 	s/io_cgrp_id/io_cgrp_idd/' || exit 1
 expect 'a flavour that this kernel lacks' 0 "$header" \
 	'note: ns_common has no member ns_idd: not on this kernel (flavour ns_common___id)' ': 0 errors'
