@@ -712,6 +712,7 @@ class Nspawn(Runtime):
         self.machined = self.world.spawn("machined", [machined])
         self.call_until_answered("machined", self.machined, *self.MANAGER, "ListMachines")
         self.running = {}
+        self.scopes = []
 
     def call(self, *arguments, check=True):
         run = self.world.run(["busctl", "--address=unix:path=/run/dbus/system_bus_socket", "--json=short",
@@ -731,6 +732,7 @@ class Nspawn(Runtime):
         scopes = [root / "machine.slice" / f"machine-{tag.replace('-', chr(92) + 'x2d')}.scope"
                   for root in filter(None, (hierarchy.root, hierarchy.systemd))]
         for scope in scopes:
+            remove_cgroups(scope)  # of a run that was interrupted
             scope.mkdir(parents=True)
         script = 'for scope; do [ "$scope" != -- ] || break; echo $$ >"$scope/cgroup.procs"; shift; done; shift; exec "$@"'
         process = self.world.spawn(tag, [
@@ -738,6 +740,7 @@ class Nspawn(Runtime):
             f"--machine={tag}", f"--directory={self.world.rootfs}",
             f"--bind={self.world.WITNESS}:/witness", *inside(tag, *what)])
         self.running[tag] = process
+        self.scopes += scopes
 
         def machine():
             if process.poll() is not None:
@@ -761,6 +764,8 @@ class Nspawn(Runtime):
             stop(process)
         stop(self.machined)
         stop(self.bus)
+        for scope in self.scopes:
+            remove_cgroups(scope)
 
 
 RUNTIMES = {
