@@ -214,7 +214,7 @@ $(WORKLOADS:%=$(OUTPUT)/%32): $(OUTPUT)/%32: tests/e2e/%.c Makefile | $(B)/tools
 
 .PHONY: bench bench-tools record-tool
 BENCH_TOOLS := $(OUTPUT)/bench/workload $(OUTPUT)/bench/poller $(OUTPUT)/bench/tiny
-bench-tools: $(BENCH_TOOLS) $(OUTPUT)/bench/ways
+bench-tools: $(BENCH_TOOLS) $(OUTPUT)/bench/ways $(OUTPUT)/bench/floor
 record-tool: $(B)/records
 
 $(OUTPUT)/bench/tiny: DRIVER_CFLAGS += -nostdlib -fno-stack-protector
@@ -223,6 +223,15 @@ $(BENCH_TOOLS): $(OUTPUT)/bench/%: bench/%.c Makefile | $(B)/tools
 
 $(OUTPUT)/bench/ways: bench/ways.c Makefile | $(B)/tools
 	$(call say,CC,$@)mkdir -p $(@D) && $(CC) -D_GNU_SOURCE $(ALL_CFLAGS) -o $@ $< $(LIBS)
+
+$(OUTPUT)/bench/floor.bpf.o: bench/floor.bpf.c src/nsmon.h Makefile $(B)/flags | $(B)/tools
+	$(call say,BPF,$@)mkdir -p $(@D) && $(CLANG) $(BPF_CFLAGS) -c -o $@ $<
+
+$(OUTPUT)/bench/floor.skel.h: $(OUTPUT)/bench/floor.bpf.o
+	$(call say,SKEL,$@)$(BPFTOOL) gen skeleton $< name floor_bpf > $@
+
+$(OUTPUT)/bench/floor: bench/floor.c $(OUTPUT)/bench/floor.skel.h Makefile | $(B)/tools
+	$(call say,CC,$@)$(CC) -D_GNU_SOURCE -I$(@D) $(ALL_CFLAGS) -o $@ $< $(LIBS)
 
 $(B)/records: bench/records.c $(PURE_OBJECTS) Makefile
 	$(call say,CC,$@)$(CC) $(CPPFLAGS) $(ALL_CFLAGS) -MMD -MP -MF $@.d -o $@ $< $(PURE_OBJECTS) $(LIBS)

@@ -198,6 +198,11 @@ def count_strace(path, workload):
     return kept, None
 
 
+# What there is to tell, and no more: nothing to be compared with, but what the kernel asks for on this machine.
+FLOORS = [Tracer(f"floor: {name}", lambda out, workload, threads, what=what: [str(BUILD / "floor"), what], lambda out, workload: (nothing(), None),
+                 says(b"ready"), settle=0.1, sees=frozenset(), polls=True)
+          for what, name in (("empty", "programs that do nothing"), ("records", "and records that nobody fills in"))]
+
 PEERS = [
     Tracer("forkstat", lambda out, workload, threads: ["forkstat", "-l", "-e", "fork,exec,exit"],
            count_forkstat, settle=0.5, sees=frozenset(("fork", "exec", "exit")), program="forkstat"),
