@@ -118,9 +118,9 @@ static __always_inline void compat_ns_numbers(struct ns_common *ns, __u32 *inum,
 	}
 }
 
-static __always_inline void compat_mnt_ns_numbers(struct mnt_namespace *mnt, __u32 *inum, __u64 *id)
+/* Of a mount namespace, where it is the only type that has one. */
+static __always_inline void compat_mnt_ns_id(struct mnt_namespace *mnt, __u64 *id)
 {
-	compat_ns_numbers(&mnt->ns, inum, id);
 	if (!kernel_has.ns_id && kernel_has.mnt_ns_id)
 		*id = BPF_CORE_READ((struct mnt_namespace___seq *)mnt, seq);
 }

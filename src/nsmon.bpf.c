@@ -21,6 +21,7 @@ char LICENSE[] SEC("license") = "Dual BSD/GPL";
 /* include/uapi/linux/sched.h */
 #define CSIGNAL 0x000000ffULL
 #define CLONE_NEWTIME 0x00000080ULL
+#define CLONE_THREAD 0x00010000ULL
 #define CLONE_NEWNS 0x00020000ULL
 #define CLONE_NEWCGROUP 0x02000000ULL
 #define CLONE_NEWUTS 0x04000000ULL
@@ -79,25 +80,38 @@ struct {
 /* While nsmon starts COMMAND: its own process id, whose next child is followed. */
 volatile __u32 spawner;
 
-/* A system call that is under way: the task's namespaces when it began. */
+/*
+ * A task's system call that is under way: its namespaces when it began. After it,
+ * those that it left, so that the task's next call need not read them all.
+ */
 struct pending {
-	struct nsmon_ns_set set;
+	struct nsmon_ns_set set[2]; /* the one, and the next, since others read it meanwhile */
+	__u64 of[NSMON_NS_TYPES]; /* where the namespaces of the one are: renew_ns_set() */
 	__u64 flags;
 	__u64 clone_args; /* clone3(): where the caller has its flags */
 	__u64 start_ns; /* of the task: its tid may be another one's by now */
 	__u64 since; /* when the call began, in jiffies: the clock takes ten times as long */
-	__u32 reason; /* enum nsmon_reason */
-	__u32 zero;
+	__u32 reason; /* enum nsmon_reason; 0: no call is under way */
+	__u32 which; /* 0 or 1, of set */
 };
+
+static const struct pending no_pending;
+
+#define PENDING_MAX 8192 /* tasks inside unshare() or setns() at one moment */
+#define PENDING_KEPT (PENDING_MAX / 2) /* from so many entries on they go with their call */
 
 struct {
 	__uint(type, BPF_MAP_TYPE_HASH);
-	__uint(max_entries, 8192); /* tasks inside unshare() or setns() at one moment */
+	__uint(max_entries, PENDING_MAX);
 	__type(key, __u32);
 	__type(value, struct pending);
 } pending SEC(".maps");
 
-/* So many entries. A task that ends a system call while there is none was in none of those. */
+/*
+ * So many entries; and so many calls: a task that ends a system call while there is
+ * none was in none of those.
+ */
+volatile __u64 entries;
 volatile __u64 calls;
 
 /* Namespaces of main threads that ended before their process: its row's. */
@@ -238,7 +252,7 @@ static __always_inline void report_change(struct task_struct *task, const struct
 		count_lost(cpu, NSMON_NS, n);
 		return;
 	}
-	read_task(&r->task, task);
+	read_current_task(&r->task);
 	r->change.old = *old;
 	r->change.now = *now;
 	r->change.changed = changed;
@@ -263,7 +277,7 @@ static __always_inline void report_failed(struct task_struct *task, const struct
 		count_lost(cpu, NSMON_NS, 1);
 		return;
 	}
-	read_task(&r->task, task);
+	read_current_task(&r->task);
 	r->flags = p->flags;
 	r->error = -ret;
 	r->reason = p->reason;
@@ -314,11 +328,22 @@ static __always_inline void report_since(struct task_struct *task, const struct 
 	report_change(task, old, &now, reason);
 }
 
+static __always_inline struct nsmon_ns_set *set_of(struct pending *p)
+{
+	return &p->set[p->which & 1];
+}
+
+static __always_inline struct nsmon_ns_set *next_set_of(struct pending *p)
+{
+	return &p->set[(p->which + 1) & 1];
+}
+
+/* Of a call that is under way, by a task with this tid. */
 static __always_inline struct pending *pending_of(__u32 tid, struct task_struct *task)
 {
 	struct pending *p = bpf_map_lookup_elem(&pending, &tid);
 
-	return p && p->start_ns == BPF_CORE_READ(task, start_boottime) ? p : NULL;
+	return p && p->reason && p->start_ns == BPF_CORE_READ(task, start_boottime) ? p : NULL;
 }
 
 static __always_inline struct pending *find_pending(struct task_struct *task)
@@ -326,56 +351,88 @@ static __always_inline struct pending *find_pending(struct task_struct *task)
 	return pending_of(task_tid(task), task);
 }
 
+static __always_inline void end_call(struct pending *p)
+{
+	if (!p->reason)
+		return;
+	p->reason = 0;
+	__sync_fetch_and_add(&calls, -1);
+}
+
+/* A call that may be under way, and what was kept of those before. */
 static __always_inline void forget_call(__u32 tid)
 {
+	struct pending *p = entries ? bpf_map_lookup_elem(&pending, &tid) : NULL;
+
+	if (!p)
+		return;
+	end_call(p);
 	if (bpf_map_delete_elem(&pending, &tid) == 0)
-		__sync_fetch_and_add(&calls, -1);
+		__sync_fetch_and_add(&entries, -1);
 }
 
 /*
- * Tells what a call has changed. Its pending entry goes after that, so that it
- * is there as long as the change is not told: see read_row().
+ * Tells what a call has changed. That it is under way is said until after that, so
+ * that it is said as long as the change is not told: see read_row().
  */
-static __always_inline void settle(struct task_struct *task, const struct pending *p)
+static __always_inline void settle(struct task_struct *task, struct pending *p)
 {
-	if (p->reason != NSMON_REASON_CLONE)
-		report_since(task, &p->set, p->reason);
+	struct nsmon_ns_set *now = next_set_of(p);
+
+	if (p->reason == NSMON_REASON_CLONE)
+		return;
+	renew_ns_set(now, set_of(p), p->of, task, BPF_CORE_READ(task, nsproxy));
+	report_change(task, set_of(p), now, p->reason);
+	p->which++;
+}
+
+/* The task's entry, with what is known of its namespaces; NULL: there is no room. */
+static __always_inline struct pending *keep_pending(__u32 tid, __u64 start_ns)
+{
+	struct pending *p = bpf_map_lookup_elem(&pending, &tid);
+
+	if (p && p->start_ns == start_ns)
+		return p;
+	if (p) /* of a task that has ended unseen */
+		forget_call(tid);
+	if (bpf_map_update_elem(&pending, &tid, &no_pending, BPF_ANY))
+		return NULL;
+	__sync_fetch_and_add(&entries, 1);
+	return bpf_map_lookup_elem(&pending, &tid);
 }
 
 /* unshare(), setns(), and with --failed clone() begin. */
 static __noinline void handle_enter(enum nsmon_reason reason, __u64 flags, __u64 clone_args)
 {
 	struct task_struct *task = current_task();
+	__u64 start_ns = BPF_CORE_READ(task, start_boottime);
 	__u32 tid = current_tid();
-	__u32 pid = current_tgid();
-	struct pending p = {
-		.flags = flags,
-		.clone_args = clone_args,
-		.start_ns = BPF_CORE_READ(task, start_boottime),
-		.since = bpf_jiffies64(),
-		.reason = reason,
-	};
-	struct pending *before;
-	bool leftover;
+	struct pending *p;
 
-	if (!tid || !is_followed(pid))
+	if (!tid || !is_followed(current_tgid()))
 		return;
-	before = bpf_map_lookup_elem(&pending, &tid);
-	leftover = before;
-	if (leftover && before->start_ns == p.start_ns) /* of a call whose end was missed */
-		settle(task, before);
-	if (reason != NSMON_REASON_CLONE)
-		read_ns_set(&p.set, task, BPF_CORE_READ(task, nsproxy));
-	if (bpf_map_update_elem(&pending, &tid, &p, BPF_ANY)) {
+	p = keep_pending(tid, start_ns);
+	if (!p) {
 		struct nsmon_counters *cpu = this_cpu_counters();
 
 		if (cpu) {
 			__sync_fetch_and_add(&cpu->seen[NSMON_NS], 1);
 			count_lost(cpu, NSMON_NS, 1);
 		}
-	} else if (!leftover) {
-		__sync_fetch_and_add(&calls, 1);
+		return;
 	}
+	if (p->reason) /* of a call whose end was missed */
+		settle(task, p);
+	else
+		__sync_fetch_and_add(&calls, 1);
+	if (reason != NSMON_REASON_CLONE)
+		renew_ns_set(set_of(p), set_of(p), p->of, task, BPF_CORE_READ(task, nsproxy));
+	p->flags = flags;
+	p->clone_args = clone_args;
+	p->start_ns = start_ns;
+	p->since = bpf_jiffies64();
+	barrier();
+	p->reason = reason;
 }
 
 /* ... and end. */
@@ -397,7 +454,10 @@ static __noinline void handle_leave(long ret)
 		    (filter.types & types_asked(p->reason, p->flags)))
 			report_failed(task, p, ret);
 	}
-	forget_call(tid);
+	barrier();
+	end_call(p);
+	if (entries > PENDING_KEPT)
+		forget_call(tid);
 }
 
 /*
@@ -408,13 +468,9 @@ static __always_inline void handle_done(void)
 {
 	struct task_struct *task = current_task();
 	struct pending *p = find_pending(task);
-	struct nsmon_ns_set now = {};
 
-	if (!p || p->reason == NSMON_REASON_CLONE)
-		return;
-	read_ns_set(&now, task, BPF_CORE_READ(task, nsproxy));
-	report_change(task, &p->set, &now, p->reason);
-	p->set = now;
+	if (p)
+		settle(task, p);
 }
 
 /*
@@ -428,13 +484,15 @@ static __always_inline void handle_done(void)
 static __always_inline void tell_early(struct task_struct *task, struct pending *p,
 				       struct nsproxy *nsproxy, struct user_namespace *user)
 {
-	struct nsmon_ns_set now = {};
+	struct nsmon_ns_set *now = next_set_of(p);
 
-	read_ns_set(&now, task, nsproxy);
-	if (user)
-		READ_NS(&now, NSMON_NS_USER, user);
-	report_change(task, &p->set, &now, p->reason);
-	p->set = now;
+	renew_ns_set(now, set_of(p), p->of, task, nsproxy);
+	if (user) {
+		p->of[NSMON_NS_USER] = (__u64)user;
+		READ_NS(now, NSMON_NS_USER, user_namespace, user);
+	}
+	report_change(task, set_of(p), now, p->reason);
+	p->which++;
 }
 
 static __always_inline bool makes_user_ns(const struct pending *p)
@@ -510,6 +568,18 @@ static __always_inline bool may_differ(struct task_struct *child, struct task_st
 }
 
 /*
+ * A thread is born into its creator's user and pid namespace: kernel/fork.c:copy_process()
+ * refuses all else.
+ */
+static __always_inline bool may_differ_at_birth(struct task_struct *child, bool process,
+						struct task_struct *creator)
+{
+	if (!process)
+		return BPF_CORE_READ(child, nsproxy) != BPF_CORE_READ(creator, nsproxy);
+	return may_differ(child, creator);
+}
+
+/*
  * The row of a process whose main thread did not create the child itself, as it
  * was told: while the main thread is in a call, its namespaces from before; when
  * it has ended, its last ones. The order matters: where a change was told since
@@ -522,13 +592,13 @@ static __always_inline void read_row(struct nsmon_ns_set *set, struct task_struc
 {
 	struct nsproxy *nsproxy = BPF_CORE_READ(row, nsproxy);
 	const struct nsmon_ns_set *known;
-	const struct pending *p;
+	struct pending *p;
 	__u32 pid = task_tgid(row);
 
 	read_ns_set(set, row, nsproxy);
 	p = find_pending(row);
 	if (p && p->reason != NSMON_REASON_CLONE) {
-		*set = p->set;
+		*set = *set_of(p);
 		return;
 	}
 	if (nsproxy && nsproxy == BPF_CORE_READ(row, nsproxy))
@@ -576,8 +646,8 @@ static __always_inline void fill_fork(struct nsmon_fork *f, struct task_struct *
 				      struct task_struct *creator)
 {
 	read_task(&f->task, child);
-	f->creator_pid = task_tgid(creator);
-	f->creator_tid = task_tid(creator);
+	f->creator_pid = current_tgid();
+	f->creator_tid = current_tid();
 	f->creator_start_ns = BPF_CORE_READ(creator, group_leader, start_boottime);
 }
 
@@ -611,12 +681,13 @@ static __always_inline bool follow_child(__u32 creator, __u32 pid, bool process)
 }
 
 /* kernel/fork.c:copy_process(), at its end: the child is complete and has not run. */
-static __always_inline int handle_fork(struct task_struct *child, __u32 copy)
+static __always_inline int handle_fork(struct task_struct *child, __u64 clone_flags, __u32 copy)
 {
 	struct task_struct *creator = current_task();
 	struct task_struct *row = creator;
-	__u32 pid = task_tgid(child);
-	bool process = BPF_CORE_READ(child, pid) == BPF_CORE_READ(child, tgid);
+	bool process = !(clone_flags & CLONE_THREAD);
+	__u32 creator_pid = current_tgid();
+	__u32 pid = process ? task_tgid(child) : creator_pid;
 	struct nsmon_ns_change *change = NULL;
 	struct nsmon_counters *cpu;
 	struct nsmon_fork_ns *r;
@@ -625,7 +696,7 @@ static __always_inline int handle_fork(struct task_struct *child, __u32 copy)
 	__u16 flags, into;
 	__u32 n;
 
-	if (!pid || !follow_child(task_tgid(creator), pid, process) || !is_in_cgroup(child))
+	if (!pid || !follow_child(creator_pid, pid, process) || !is_in_cgroup(child))
 		return 0;
 	want_fork = wants(NSMON_FORK) && (process || filter.threads);
 	if (process && !filter.threads)
@@ -637,8 +708,9 @@ static __always_inline int handle_fork(struct task_struct *child, __u32 copy)
 	if (want_fork)
 		__sync_fetch_and_add(&cpu->seen[NSMON_FORK], 1);
 	/* From outside the view nobody has a row that it could differ from. */
-	full = whole || !task_tgid(creator);
-	if (wants(NSMON_NS) && (row != creator || full || may_differ(child, creator)))
+	full = whole || !creator_pid;
+	if (wants(NSMON_NS) &&
+	    (row != creator || full || may_differ_at_birth(child, process, creator)))
 		change = fork_change(child, creator, row, copy, full);
 	if (!change && !want_fork)
 		return 0;
@@ -685,7 +757,7 @@ static __always_inline void report_exec(struct task_struct *task, __u32 old_tid,
 	if (!cpu || !r)
 		return;
 	__sync_fetch_and_add(&cpu->seen[NSMON_EXEC], 1);
-	read_task(&r->task, task);
+	read_current_task(&r->task);
 	r->exec_id = BPF_CORE_READ(task, self_exec_id);
 	r->old_tid = old_tid;
 
@@ -741,7 +813,7 @@ static __always_inline int handle_exec(struct task_struct *task, int old_pid,
 		row = bpf_map_lookup_elem(&ended_leaders, &pid);
 	} else if (kernel_has.exec_switches_time) {
 		p = find_pending(task);
-		row = p ? &p->set : NULL;
+		row = p ? set_of(p) : NULL;
 	}
 	if (wants(NSMON_EXEC) && is_in_cgroup(task))
 		report_exec(task, old_tid, bprm, copy);
@@ -832,11 +904,14 @@ static __always_inline void report_exit(struct task_struct *task, bool group_dea
 		return;
 	}
 	if (filter.threads) {
-		read_task(&r->task, task);
+		read_current_task(&r->task);
 		start = BPF_CORE_READ(task, start_boottime);
 	} else {
 		/* The process's own: its main thread, although it may have ended before. */
-		read_task(&r->task, BPF_CORE_READ(task, group_leader));
+		if (current_is_leader())
+			read_current_task(&r->task);
+		else
+			read_task(&r->task, BPF_CORE_READ(task, group_leader));
 		start = r->task.start_ns;
 	}
 	r->duration_ns = r->header.time - start;
@@ -848,8 +923,8 @@ static __always_inline void report_exit(struct task_struct *task, bool group_dea
 /* kernel/exit.c:do_exit(): namespaces and exit code are still there. */
 static __always_inline int handle_exit(struct task_struct *task, bool group_dead)
 {
-	__u32 pid = task_tgid(task);
-	__u32 tid = task_tid(task);
+	__u32 pid = current_tgid();
+	__u32 tid = current_tid();
 	struct process_key key = { .pid = pid };
 	bool told;
 
@@ -863,10 +938,9 @@ static __always_inline int handle_exit(struct task_struct *task, bool group_dead
 	if (wants(NSMON_NS)) {
 		struct pending *p = calls ? pending_of(tid, task) : NULL;
 
-		if (p) { /* of a call whose end was missed, or of an exec that failed */
+		if (p) /* of a call whose end was missed, or of an exec that failed */
 			settle(task, p);
-			forget_call(tid);
-		}
+		forget_call(tid);
 		if (group_dead) {
 			if (leader_ended)
 				bpf_map_delete_elem(&ended_leaders, &pid);

@@ -94,7 +94,7 @@ int on_fork(unsigned long long *ctx)
 	struct task_struct *child = (struct task_struct *)ctx[0];
 	const struct run_key key = fork_key(child);
 
-	handle_fork(child, copy_of(&key));
+	handle_fork(child, ctx[1], copy_of(&key));
 	return end_of_body(ctx);
 }
 

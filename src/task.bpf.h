@@ -74,13 +74,21 @@ static __always_inline __u32 current_tid(void)
 	return task_tid((struct task_struct *)bpf_get_current_task());
 }
 
+/* Is it the main thread of its process? */
+static __always_inline bool current_is_leader(void)
+{
+	__u64 id = bpf_get_current_pid_tgid();
+
+	return (__u32)id == id >> 32;
+}
+
 /* tgid: its process as nsmon sees it, which at level 0 is all that there is to see. */
 static __always_inline __u32 task_vpid(struct task_struct *task, __u32 tgid)
 {
-	struct pid *pid = BPF_CORE_READ(task, signal, pids[PIDTYPE_TGID]);
-	__u32 level = BPF_CORE_READ(pid, level);
+	__u32 level = BPF_CORE_READ(task, thread_pid, level); /* the same for all of the process */
 
-	return level == 0 ? tgid : upid_at(pid, level).nr;
+	return level == 0 ? tgid
+			  : upid_at(BPF_CORE_READ(task, signal, pids[PIDTYPE_TGID]), level).nr;
 }
 
 /* Its cgroup in the hierarchy that container managers use: src/hierarchy.c chooses. */
@@ -124,20 +132,39 @@ static __always_inline void read_ids(struct nsmon_task *out, struct cred *cred)
 	}
 }
 
-static __always_inline void read_task(struct nsmon_task *out, struct task_struct *task)
+/* All but its numbers, which are there. */
+static __always_inline void read_rest_of_task(struct nsmon_task *out, struct task_struct *task,
+					      struct task_struct *leader)
 {
-	struct task_struct *leader = BPF_CORE_READ(task, group_leader);
-
 	out->thread_start_ns = BPF_CORE_READ(task, start_boottime);
 	out->start_ns =
 		leader == task ? out->thread_start_ns : BPF_CORE_READ(leader, start_boottime);
-	out->cgroup_id = cgroup_id(task_cgroup(task));
-	out->pid = task_tgid(task);
-	out->tid = task_tid(task);
 	out->ppid = task_tgid(BPF_CORE_READ(task, real_parent));
 	out->vpid = task_vpid(task, out->pid);
 	read_ids(out, BPF_CORE_READ(task, real_cred));
 	BPF_CORE_READ_INTO(&out->comm, task, comm);
+}
+
+static __always_inline void read_task(struct nsmon_task *out, struct task_struct *task)
+{
+	out->pid = task_tgid(task);
+	out->tid = task_tid(task);
+	out->cgroup_id = cgroup_id(task_cgroup(task));
+	read_rest_of_task(out, task, BPF_CORE_READ(task, group_leader));
+}
+
+/* The same, where a helper tells what would have to be read of another. */
+static __always_inline void read_current_task(struct nsmon_task *out)
+{
+	struct task_struct *task = (struct task_struct *)bpf_get_current_task();
+	struct task_struct *leader = current_is_leader() ? task : BPF_CORE_READ(task, group_leader);
+
+	out->pid = current_tgid();
+	out->tid = current_tid();
+	out->cgroup_id = kernel_has.cgroup_controller == NSMON_CONTROLLER_NONE
+				 ? bpf_get_current_cgroup_id()
+				 : cgroup_id(task_cgroup(task));
+	read_rest_of_task(out, task, leader);
 }
 
 /* The pid namespace that the task itself is in: fixed for its life. */
@@ -181,70 +208,125 @@ static __always_inline bool ns_present(enum nsmon_ns_type type)
 	return kernel_has.ns_present & (1U << type);
 }
 
-#define READ_NS(set, type, namespace)                                                              \
+/* do(type, struct) for each. */
+#define EACH_NS(do)                                                                                \
+	do                                                                                         \
+		(NSMON_NS_MNT, mnt_namespace);                                                     \
+	do                                                                                         \
+		(NSMON_NS_UTS, uts_namespace);                                                     \
+	do                                                                                         \
+		(NSMON_NS_IPC, ipc_namespace);                                                     \
+	do                                                                                         \
+		(NSMON_NS_NET, net);                                                               \
+	do                                                                                         \
+		(NSMON_NS_PID, pid_namespace);                                                     \
+	do                                                                                         \
+		(NSMON_NS_PID_FOR_CHILDREN, pid_namespace);                                        \
+	do                                                                                         \
+		(NSMON_NS_USER, user_namespace);                                                   \
+	do                                                                                         \
+		(NSMON_NS_CGROUP, cgroup_namespace);                                               \
+	do                                                                                         \
+		(NSMON_NS_TIME, time_namespace);                                                   \
+	do                                                                                         \
+	(NSMON_NS_TIME_FOR_CHILDREN, time_namespace)
+
+/* Numbers of the namespace at an address. */
+#define READ_NS(set, type, kind, address)                                                          \
 	do {                                                                                       \
+		struct kind *namespace = (struct kind *)(address);                                 \
+                                                                                                   \
+		(set)->inum[type] = 0;                                                             \
+		(set)->id[type] = 0;                                                               \
 		if (ns_present(type))                                                              \
-			compat_ns_numbers(&(namespace)->ns, &(set)->inum[type], &(set)->id[type]); \
+			compat_ns_numbers(&namespace->ns, &(set)->inum[type], &(set)->id[type]);   \
+		if (ns_present(type) && (type) == NSMON_NS_MNT)                                    \
+			compat_mnt_ns_id((struct mnt_namespace *)namespace, &(set)->id[type]);     \
 	} while (0)
 
 /* Of what was read of a struct nsproxy in one piece. */
 #define OF_PROXY(piece, member)                                                                    \
-	(*(typeof(((struct nsproxy *)0)->member) *)((char *)(piece) +                              \
-						    bpf_core_field_offset(struct nsproxy,          \
-									  member)))
+	(*(__u64 *)((char *)(piece) + bpf_core_field_offset(struct nsproxy, member)))
 
 /*
- * The namespaces of task, with nsproxy as given: its own, or the one that it
- * is about to get. The task is the current one or one that has not run yet, so
- * nobody changes its namespaces meanwhile. Each probe read is a call, hence as
- * few as can be: the nsproxy comes in one, into the room of the ids, which are
- * not known yet.
+ * Addresses of the namespaces of task, by type, with nsproxy as given: its own, or
+ * the one that it is about to get. The task is the current one or one that has not
+ * run yet, so nobody changes its namespaces meanwhile. Not its own pid namespace,
+ * which never changes. Each probe read is a call, hence as few as can be: the
+ * nsproxy comes in one.
  */
+static __always_inline void read_ns_addresses(__u64 *of, struct task_struct *task,
+					      struct nsproxy *nsproxy)
+{
+	__u64 mnt, uts, ipc, net, pid_for_children, cgroup, time, time_for_children;
+
+	if (bpf_core_type_size(struct nsproxy) <= NSMON_NS_TYPES * sizeof(__u64)) {
+		bpf_probe_read_kernel(of, bpf_core_type_size(struct nsproxy), nsproxy);
+		mnt = OF_PROXY(of, mnt_ns);
+		uts = OF_PROXY(of, uts_ns);
+		ipc = OF_PROXY(of, ipc_ns);
+		net = OF_PROXY(of, net_ns);
+		pid_for_children = OF_PROXY(of, pid_ns_for_children);
+		cgroup = OF_PROXY(of, cgroup_ns);
+		time = OF_PROXY(of, time_ns);
+		time_for_children = OF_PROXY(of, time_ns_for_children);
+	} else {
+		mnt = (__u64)BPF_CORE_READ(nsproxy, mnt_ns);
+		uts = (__u64)BPF_CORE_READ(nsproxy, uts_ns);
+		ipc = (__u64)BPF_CORE_READ(nsproxy, ipc_ns);
+		net = (__u64)BPF_CORE_READ(nsproxy, net_ns);
+		pid_for_children = (__u64)BPF_CORE_READ(nsproxy, pid_ns_for_children);
+		cgroup = (__u64)BPF_CORE_READ(nsproxy, cgroup_ns);
+		time = (__u64)BPF_CORE_READ(nsproxy, time_ns);
+		time_for_children = (__u64)BPF_CORE_READ(nsproxy, time_ns_for_children);
+	}
+	of[NSMON_NS_MNT] = mnt;
+	of[NSMON_NS_UTS] = uts;
+	of[NSMON_NS_IPC] = ipc;
+	of[NSMON_NS_NET] = net;
+	of[NSMON_NS_PID_FOR_CHILDREN] = pid_for_children;
+	of[NSMON_NS_USER] = (__u64)BPF_CORE_READ(task, real_cred, user_ns);
+	of[NSMON_NS_CGROUP] = cgroup;
+	of[NSMON_NS_TIME] = time;
+	of[NSMON_NS_TIME_FOR_CHILDREN] = time_for_children;
+}
+
+#define READ_IN_PLACE(type, kind) READ_NS(set, type, kind, set->id[type])
+
+/* The namespaces of task. The addresses are read into the room of the ids, which are not known yet. */
 static __always_inline void read_ns_set(struct nsmon_ns_set *set, struct task_struct *task,
 					struct nsproxy *nsproxy)
 {
-	struct pid_namespace *pid = task_pid_ns(task);
-	struct user_namespace *user = BPF_CORE_READ(task, real_cred, user_ns);
-	struct pid_namespace *pid_for_children;
-	struct time_namespace *time, *time_for_children;
-	struct cgroup_namespace *cgroup;
-	struct mnt_namespace *mnt;
-	struct uts_namespace *uts;
-	struct ipc_namespace *ipc;
-	struct net *net;
+	read_ns_addresses(set->id, task, nsproxy);
+	set->id[NSMON_NS_PID] = (__u64)task_pid_ns(task);
+	EACH_NS(READ_IN_PLACE);
+}
 
-	if (bpf_core_type_size(struct nsproxy) <= sizeof(set->id)) {
-		bpf_probe_read_kernel(set->id, bpf_core_type_size(struct nsproxy), nsproxy);
-		mnt = OF_PROXY(set->id, mnt_ns);
-		uts = OF_PROXY(set->id, uts_ns);
-		ipc = OF_PROXY(set->id, ipc_ns);
-		net = OF_PROXY(set->id, net_ns);
-		pid_for_children = OF_PROXY(set->id, pid_ns_for_children);
-		cgroup = OF_PROXY(set->id, cgroup_ns);
-		time = OF_PROXY(set->id, time_ns);
-		time_for_children = OF_PROXY(set->id, time_ns_for_children);
-	} else {
-		mnt = BPF_CORE_READ(nsproxy, mnt_ns);
-		uts = BPF_CORE_READ(nsproxy, uts_ns);
-		ipc = BPF_CORE_READ(nsproxy, ipc_ns);
-		net = BPF_CORE_READ(nsproxy, net_ns);
-		pid_for_children = BPF_CORE_READ(nsproxy, pid_ns_for_children);
-		cgroup = BPF_CORE_READ(nsproxy, cgroup_ns);
-		time = BPF_CORE_READ(nsproxy, time_ns);
-		time_for_children = BPF_CORE_READ(nsproxy, time_ns_for_children);
-	}
-	__builtin_memset(set, 0, sizeof(*set));
-	if (ns_present(NSMON_NS_MNT))
-		compat_mnt_ns_numbers(mnt, &set->inum[NSMON_NS_MNT], &set->id[NSMON_NS_MNT]);
-	READ_NS(set, NSMON_NS_UTS, uts);
-	READ_NS(set, NSMON_NS_IPC, ipc);
-	READ_NS(set, NSMON_NS_NET, net);
-	READ_NS(set, NSMON_NS_PID, pid);
-	READ_NS(set, NSMON_NS_PID_FOR_CHILDREN, pid_for_children);
-	READ_NS(set, NSMON_NS_USER, user);
-	READ_NS(set, NSMON_NS_CGROUP, cgroup);
-	READ_NS(set, NSMON_NS_TIME, time);
-	READ_NS(set, NSMON_NS_TIME_FOR_CHILDREN, time_for_children);
+#define RENEW(type, kind)                                                                          \
+	do {                                                                                       \
+		if (of[type] == found[type]) {                                                     \
+			now->inum[type] = known->inum[type];                                       \
+			now->id[type] = known->id[type];                                           \
+		} else {                                                                           \
+			of[type] = found[type];                                                    \
+			READ_NS(now, type, kind, found[type]);                                     \
+		}                                                                                  \
+	} while (0)
+
+/*
+ * The same for a task whose namespaces were `known` when they were at the addresses
+ * `of`, 0 where nothing is known: reads the numbers only of those that are others
+ * now. An address is not taken again while the task is in what is there.
+ */
+static __always_inline void renew_ns_set(struct nsmon_ns_set *now, const struct nsmon_ns_set *known,
+					 __u64 *of, struct task_struct *task,
+					 struct nsproxy *nsproxy)
+{
+	__u64 found[NSMON_NS_TYPES];
+
+	read_ns_addresses(found, task, nsproxy);
+	found[NSMON_NS_PID] = of[NSMON_NS_PID] ? of[NSMON_NS_PID] : (__u64)task_pid_ns(task);
+	EACH_NS(RENEW);
 }
 
 /* The namespaces of process 1 as nsmon numbers it. */

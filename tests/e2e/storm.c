@@ -12,7 +12,7 @@
  *   mark          a child named mark-N is forked and reaped: its "comm"
  *   forks N [W]   N children are forked as fast as possible by W processes; every 8th takes a uts namespace, every
  *                 16th execs; answered at their end
- *   sleepers N    N children that only sleep, some in namespaces of their own
+ *   sleepers N    N children that only sleep, some in namespaces of their own; each has called unshare()
  *   witness DIR   one process of each odd kind (see witness()), all asleep: their names and pids
  *   book          the counters (see struct counted), and how many tasks are alive
  *   end           everything that was started is ended; then the master ends
@@ -737,6 +737,8 @@ static pid_t fork_sleeper(uint64_t flags)
 
 static unsigned int sleepers(unsigned int n)
 {
+	uint32_t before = get(&shared->settled);
+
 	for (unsigned int i = 0; i < n; i++) {
 		uint64_t flags = i % 10 == 1	? CLONE_NEWUTS
 				 : i % 10 == 2	? CLONE_NEWUSER
@@ -747,11 +749,15 @@ static unsigned int sleepers(unsigned int n)
 
 		if (pid == 0) {
 			prctl(PR_SET_NAME, "sleeper");
+			if (syscall(SYS_unshare, i % 10 == 5 ? CLONE_NEWUTS : 0))
+				fatal("unshare");
 			settled();
 		}
 		if (pid < 0)
 			return i;
 	}
+	while (get(&shared->settled) - before != n)
+		sleep_us(5000);
 	return n;
 }
 

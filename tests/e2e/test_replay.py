@@ -359,11 +359,13 @@ def test_short_storm(tmp_path):
 @pytest.mark.long
 def test_storm(tmp_path):
     book, readers = storm_beside(tmp_path, 30 if NATIVE else 20, seed=2)
+    # What 100 ms between two steps make up for; where they are longer there is less.
+    ns, others = (250000 // PACE_MS, 50000 // PACE_MS) if NATIVE else (50, 10)
     for reader in readers:
         print(f"{reader.counts} {reader.lost}")
-        assert reader.counts["ns"] > (2500 if NATIVE else 50)
+        assert reader.counts["ns"] > ns
     for name in ("forks", "threads", "execs"):
-        assert book[name]["begun"] > (500 if NATIVE else 10), book
+        assert book[name]["begun"] > others, book
 
 
 @pytest.mark.parametrize("threads", [False, True], ids=["processes", "tasks"])
@@ -510,14 +512,18 @@ def test_back_pressure(tmp_path):
 
 
 def test_ten_thousand_sleepers(tmp_path):
+    """More tasks that have called unshare(), and go on, than nsmon keeps in mind in the kernel."""
     want = 10000 if NATIVE else 1000
     with Storm(tasks=0) as storm:
         with Tracer(tmp_path) as tracer:
             few = tracer.reader.readies[0]["tasks"]
             read_for(0.5, tracer.reader)
             small = tracer.memory("VmRSS")
-        count = storm.order(f"sleepers {want}", timeout=120)["sleepers"]
-        assert count > want // 10, "the machine does not allow that many processes"
+            count = storm.order(f"sleepers {want}", timeout=120, readers=[tracer.reader])["sleepers"]
+            assert count > want // 10, "the machine does not allow that many processes"
+            assert_equal(storm, tracer.reader)
+            tracer.finish()
+            assert not tracer.reader.losses and tracer.reader.counts["ns"] >= count // 5
         started = time.monotonic()
         with Tracer(tmp_path) as tracer:
             reader = tracer.reader
