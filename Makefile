@@ -109,9 +109,9 @@ $(B)/schema.o: src/schema.S dist/nsmon.schema.json dist/nsmon.ecs.schema.json Ma
 
 $(B)/probe.o: $(B)/nsmon.skel.h
 
-$(B)/nsmon.skel.h: $(B)/nsmon.bpf.o
+$(B)/%.skel.h: $(B)/%.bpf.o
 	$(call say,SKEL,$@){ echo '/* NOLINTBEGIN: generated */' && \
-		$(BPFTOOL) gen skeleton $< name nsmon_bpf && echo '/* NOLINTEND */'; } > $@
+		$(BPFTOOL) gen skeleton $< name $*_bpf && echo '/* NOLINTEND */'; } > $@
 
 # bpftool leaves the debugging information behind and keeps the BTF.
 $(B)/nsmon.bpf.o: $(B)/nsmon.debug.bpf.o
@@ -224,14 +224,11 @@ $(BENCH_TOOLS): $(OUTPUT)/bench/%: bench/%.c Makefile | $(B)/tools
 $(OUTPUT)/bench/ways: bench/ways.c Makefile | $(B)/tools
 	$(call say,CC,$@)mkdir -p $(@D) && $(CC) -D_GNU_SOURCE $(ALL_CFLAGS) -o $@ $< $(LIBS)
 
-$(OUTPUT)/bench/floor.bpf.o: bench/floor.bpf.c src/nsmon.h Makefile $(B)/flags | $(B)/tools
-	$(call say,BPF,$@)mkdir -p $(@D) && $(CLANG) $(BPF_CFLAGS) -c -o $@ $<
+$(B)/floor.bpf.o: bench/floor.bpf.c src/nsmon.h Makefile $(B)/flags | $(B)/tools
+	$(call say,BPF,$@)$(CLANG) $(BPF_CFLAGS) -c -o $@ $<
 
-$(OUTPUT)/bench/floor.skel.h: $(OUTPUT)/bench/floor.bpf.o
-	$(call say,SKEL,$@)$(BPFTOOL) gen skeleton $< name floor_bpf > $@
-
-$(OUTPUT)/bench/floor: bench/floor.c $(OUTPUT)/bench/floor.skel.h Makefile | $(B)/tools
-	$(call say,CC,$@)$(CC) -D_GNU_SOURCE -I$(@D) $(ALL_CFLAGS) -o $@ $< $(LIBS)
+$(OUTPUT)/bench/floor: bench/floor.c $(B)/floor.skel.h Makefile | $(B)/tools
+	$(call say,CC,$@)mkdir -p $(@D) && $(CC) -D_GNU_SOURCE -I$(B) $(ALL_CFLAGS) -o $@ $< $(LIBS)
 
 $(B)/records: bench/records.c $(PURE_OBJECTS) Makefile
 	$(call say,CC,$@)$(CC) $(CPPFLAGS) $(ALL_CFLAGS) -MMD -MP -MF $@.d -o $@ $< $(PURE_OBJECTS) $(LIBS)
