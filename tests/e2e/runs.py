@@ -21,6 +21,7 @@ class Run(typing.NamedTuple):
     once: bool = False  # looked at with one backend alone, the one that auto takes
     long: bool = False  # made, but not recorded: another stands for it where all is slow
     since: tuple = (0, 0)  # the first Linux on which the workload can do it
+    beside: str = ""  # where it is recorded, that is another nsmon beside the one of this run, of the same workload
 
     @property
     def threads(self):
@@ -38,7 +39,7 @@ def _walk(seed, *more, workload="walk", **kwargs):
 RUNS = {
     "cases": Run("driver", ("cases",)),
     "cases-threads": Run("driver", ("cases",), ("-T", "--failed")),
-    "cases-text": Run("driver", ("cases",), form="text", once=True),
+    "cases-text": Run("driver", ("cases",), form="text", once=True, beside="cases"),
     "cases-32": Run("driver32", ("cases",), ("--failed",)),
     "walk-1": _walk(1),
     "walk-2": _walk(2, long=True),
@@ -98,7 +99,7 @@ def recorded(name):
     nsmon = top / together(name)[0]
     assert (nsmon / "status").exists(), f"there is no recording of {name} in {top}"
     return (int((nsmon / "status").read_text(encoding="ascii")), (nsmon / "out").read_bytes(), (nsmon / "err").read_bytes(),
-            top / name / "book")
+            top / (RUNS[name].beside or name) / "book")
 
 
 def of_workload(records, pid):
@@ -113,26 +114,30 @@ def of_workload(records, pid):
     return found
 
 
-def plan(out, backend, environment):
-    """What tests/vm/record executes to leave all runs in `out`: lines of shell, with that script's functions.
+def plan(base, environment):
+    """What tests/vm/record executes to leave all runs in `base`.BACKEND, of each backend: lines of shell, with that
+    script's functions.
 
     environment: what says where the programs are there.
     """
-    nsmon = environment.get("NSMON", str(REPO / "nsmon"))
-    lines = [shlex.join(["begin", out, f"/tmp/nsmon-recorded/{backend}"]), shlex.join(["cgroups", *map(str, THERE)]),
+    nsmon, work = environment.get("NSMON", str(REPO / "nsmon")), "/tmp/nsmon-recorded"
+    lines = [shlex.join(["begin", base, work]), shlex.join(["cgroups", *map(str, THERE)]),
              shlex.join(["list", program("driver", environment)])]
-    for first in dict.fromkeys(together(name)[0] for name in RUNS):
+    for first in dict.fromkeys(together(name)[0] for name in RUNS if not RUNS[name].beside):
         for name in together(first):
             run, path = RUNS[name], program(RUNS[name].workload, environment)
-            conditions = ["once"] if run.once else []
+            conditions = []
             if run.since > (0, 0):
                 conditions.append(shlex.join(["since", *map(str, run.since)]))
             if run.workload.endswith("32"):
                 conditions.append(shlex.join(["runs", path]))
-            command = shlex.join(workload_argv(run, path, f"/tmp/nsmon-recorded/{backend}/{name}", THERE))
+            command = shlex.join(workload_argv(run, path, f"{work}/{name}", THERE))
             lines.append(" && ".join([*conditions, shlex.join(["workload", name, command])]))
-        argv = [nsmon, f"--backend={backend}", "-o", RUNS[first].form, "--no-snapshot", *RUNS[first].options]
-        if RUNS[first].threads:
-            argv.insert(1, "-vv")  # what verification costs is told there as well
-        lines.append(shlex.join(["trace", first, *argv]))
+        for name in [first, *(other for other in RUNS if RUNS[other].beside == first)]:
+            argv = [nsmon, "-o", RUNS[name].form, "--no-snapshot", *RUNS[name].options]
+            if RUNS[name].threads:
+                argv.insert(1, "-vv")  # what verification costs is told there as well
+            backends = "$AUTO" if RUNS[name].once else "$BACKENDS"
+            lines.append(f'nsmon "{backends}" ' + shlex.join([name, shlex.join(argv)]))
+        lines.append("trace")
     return "\n".join([*lines, "end", ""])

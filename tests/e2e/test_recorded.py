@@ -2,6 +2,7 @@
 """What tests/vm/record leaves is judged as a run of our own would be: a recording that lacks something, or that says
 something else, fails."""
 
+import json
 import os
 import shlex
 import shutil
@@ -30,20 +31,45 @@ def judge(recording):
 def one_walk(tmp_path_factory):
     """One walk, and another program under the same nsmon before and after it."""
     top = tmp_path_factory.mktemp("recording")
-    out, work, plan = top / "out", top / "work", top / "plan"
-    name, nsmon = "walk-1", lib.nsmon_argv("-o", "json")
+    base, work, plan = top / "out", top / "work", top / "plan"
+    name, nsmon = "walk-1", [lib.NSMON, "-o", "json", "--no-snapshot"]
     walk = runs.workload_argv(runs.RUNS[name], runs.program("walk"), work / name, runs.Cgroups(None, None, None))
     leader = runs.together(name)[0]
-    lines = [["begin", out, work], ["workload", leader, "true"], ["workload", name, shlex.join(walk)],
-             ["workload", leader, "unshare --uts true"], ["trace", leader, *nsmon], ["end"]]
+    lines = [["begin", base, work], ["workload", leader, "true"], ["workload", name, shlex.join(walk)],
+             ["workload", leader, "unshare --uts true"], ["nsmon", lib.BACKEND, leader, shlex.join(nsmon)], ["trace"],
+             ["end"]]
+    record(plan, lines, lib.BACKEND)
+    return top / f"out.{lib.BACKEND}"
+
+
+def record(plan, lines, backends):
     plan.write_text("".join(shlex.join(map(str, line)) + "\n" for line in lines), encoding="utf-8")
-    subprocess.run(["sh", lib.REPO / "tests/vm/record", plan], stdin=subprocess.DEVNULL, timeout=lib.seconds(60), check=True)
-    return out
+    subprocess.run(["sh", lib.REPO / "tests/vm/record", plan], env=dict(os.environ, BACKENDS=backends, AUTO=""),
+                   stdin=subprocess.DEVNULL, timeout=lib.seconds(60), check=True)
 
 
 def test_whole(one_walk):
     status, said = judge(one_walk)
     assert status == 0 and "1 passed" in said, said
+
+
+@pytest.mark.parametrize("command, expected", [("true", "0"), ("sh -c 'exit 3'", "3")])
+def test_several_backends(tmp_path, command, expected):
+    """They see the same walk, each for itself, and how its script ended."""
+    found = json.loads(lib.run([lib.NSMON, "check", "-o", "json"]).stdout)["backends"]
+    backends = [name for name, claim in found.items() if claim["works"]]
+    walk = [runs.program("walk"), "--book", tmp_path / "work/walk-1/book", "--seed", "1", "--steps", "1000"]
+    leader, nsmon = runs.together("walk-1")[0], [lib.NSMON, "-o", "json", "--no-snapshot"]
+    record(tmp_path / "plan", [
+        ["begin", tmp_path / "out", tmp_path / "work"], ["workload", "walk-1", shlex.join(map(str, walk))],
+        ["workload", leader, command], ["nsmon", " ".join(backends), leader, shlex.join(nsmon)], ["trace"], ["end"],
+    ], " ".join(backends))
+    for backend in backends:
+        out = tmp_path / f"out.{backend}"
+        assert (out / leader / "status").read_text(encoding="ascii").strip() == expected
+        assert json.loads((out / leader / "out").read_bytes().splitlines()[0])["backend"] == backend
+        status, said = judge(out)
+        assert status == (0 if expected == "0" else 1), said
 
 
 def lose_the_status(out):

@@ -1,11 +1,12 @@
 # SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause
 """The report of the matrix: what ran, which case passed where, what a kernel cannot have, what verification cost.
 
-Reads what the runs left in a directory: KERNEL.check.json (nsmon check), and for each column KERNEL.BACKEND .xml and
-.recorded.xml (pytest), and the messages of a recorded run with -vv. Knows nothing of virtual machines.
+Reads what the runs left in a directory: KERNEL.check.json (nsmon check), and for each column KERNEL.BACKEND.*.xml
+(pytest), and the messages of a recorded run with -vv. Knows nothing of virtual machines.
 """
 
 import collections
+import glob
 import json
 import os
 import re
@@ -25,7 +26,9 @@ class Column:
         self.name = f"{kernel} {backend}"
         base = os.path.join(directory, f"{kernel}.{backend}")
         self.check = read_json(os.path.join(directory, f"{kernel}.check.json"))
-        self.cases = {**read_cases(base + ".xml"), **read_cases(base + ".recorded.xml")}
+        self.cases = {}
+        for path in sorted(glob.glob(glob.escape(base) + ".*.xml")):
+            self.cases.update(read_cases(path))
         self.verifier = read_verifier(os.path.join(base, "cases-threads", "err"))
 
     @property
