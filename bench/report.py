@@ -102,9 +102,9 @@ def rates(results):
     names = {"sets": "setns of four types", "setns": "setns of one type", "spawn": "fork and exit"}
     rows = [[names[r["kind"]] + (f", {r['asked']}/s asked" if r["asked"] else ", flat out"),
              f"{r['events_per_s']:.0f}", f"{r['events']}", f"{r['lost']}", f"{r['uncounted']}", f"{100 * r['cpu_share']:.0f} %",
-             r["disturbed"] or ""] for r in results["rates"]]
-    return table(["load", "events a second", "events", "lost, as nsmon says", "missing and not counted", "of one CPU", "disturbed by"],
-                 rows)
+             f"{1e6 * r['cpu_share'] / r['events_per_s']:.2f}", r["disturbed"] or ""] for r in results["rates"]]
+    return table(["load", "events a second", "events", "lost, as nsmon says", "missing and not counted", "of one CPU",
+                  "CPU s per 10⁶ events", "disturbed by"], rows)
 
 
 def sustained(results):

@@ -95,7 +95,7 @@ def nsmon(form, backend, *more):
                                         *(["-T"] if threads else [])],
         count_json if form == "json" else count_text,
         says(b'"event":"ready"') if form == "json" else says(b"nsmon: start:"),
-        settle=0.1, prints=False, threads=True, clones=True)
+        settle=1.5, prints=False, threads=True, clones=True)  # it looks at all tasks once more after a second
 
 
 def backends():

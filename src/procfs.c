@@ -43,26 +43,25 @@ void procfs_close(struct procfs *procfs)
 	procfs->fd = -1;
 }
 
-static ssize_t read_file(int dir, const char *name, char *text, size_t size)
+/* What one read() gives: these files come whole, or as far as there is room. */
+static ssize_t read_file(int proc, const char *name, char *text, size_t size)
 {
-	int fd = openat(dir, name, O_RDONLY | O_CLOEXEC);
-	size_t len = 0;
-	ssize_t n = -1;
+	int fd = openat(proc, name, O_RDONLY | O_CLOEXEC);
+	ssize_t n;
 
 	if (fd < 0)
 		return -1;
-	while (len < size && (n = read(fd, text + len, size - len)) > 0)
-		len += (size_t)n;
+	n = read(fd, text, size);
 	close(fd);
-	return n < 0 ? -1 : (ssize_t)len;
+	return n;
 }
 
 /* proc(5) counts in clock ticks. */
-static bool started_at(int dir, int64_t start_ns)
+static bool started_at(int proc, const char *name, int64_t start_ns)
 {
 	const long tick_ns = (long)(NS_PER_S / sysconf(_SC_CLK_TCK));
 	char text[1024];
-	ssize_t len = read_file(dir, "stat", text, sizeof(text) - 1);
+	ssize_t len = read_file(proc, name, text, sizeof(text) - 1);
 	const char *at;
 
 	if (len < 0)
@@ -74,11 +73,24 @@ static bool started_at(int dir, int64_t start_ns)
 	return at && strtoll(at, NULL, 10) == start_ns / tick_ns;
 }
 
+/* Below /proc; name has room for NAME_MAX. */
+static const char *name_file(char *name, uint32_t pid, uint32_t tid, const char *file)
+{
+	if (tid == pid)
+		snprintf(name, NAME_MAX, "%u/%s", pid, file);
+	else
+		snprintf(name, NAME_MAX, "%u/task/%u/%s", pid, tid, file);
+	return name;
+}
+
+/*
+ * When it started is looked at last: a task that is still there was the one that was
+ * read of. So its directory need not be held open, which takes as long as a file.
+ */
 void procfs_read(struct procfs *procfs, uint32_t pid, uint32_t tid, uint64_t start_ns)
 {
-	char name[40];
-	ssize_t n;
-	int dir;
+	char name[NAME_MAX];
+	ssize_t exe, args;
 
 	procfs->exe_len = 0;
 	procfs->args_len = 0;
@@ -86,24 +98,18 @@ void procfs_read(struct procfs *procfs, uint32_t pid, uint32_t tid, uint64_t sta
 	procfs->truncated = false;
 	if (procfs->fd < 0)
 		return;
-	if (tid == pid)
-		snprintf(name, sizeof(name), "%u", pid);
-	else
-		snprintf(name, sizeof(name), "%u/task/%u", pid, tid);
-	dir = openat(procfs->fd, name, O_PATH | O_DIRECTORY | O_CLOEXEC);
-	if (dir < 0)
+	exe = readlinkat(procfs->fd, name_file(name, pid, tid, "exe"), procfs->exe,
+			 sizeof(procfs->exe));
+	args = read_file(procfs->fd, name_file(name, pid, tid, "cmdline"), procfs->args,
+			 sizeof(procfs->args));
+	if (!started_at(procfs->fd, name_file(name, pid, tid, "stat"),
+			(int64_t)start_ns + procfs->boot_offset_ns))
 		return;
-	if (!started_at(dir, (int64_t)start_ns + procfs->boot_offset_ns))
-		goto out;
-	n = readlinkat(dir, "exe", procfs->exe, sizeof(procfs->exe));
-	if (n > 0)
-		procfs->exe_len = (size_t)n;
-	n = read_file(dir, "cmdline", procfs->args, sizeof(procfs->args));
-	if (n >= 0) {
+	if (exe > 0)
+		procfs->exe_len = (size_t)exe;
+	if (args >= 0) {
 		procfs->has_args = true;
-		procfs->truncated = n > NSMON_TEXT_MAX;
-		procfs->args_len = n > NSMON_TEXT_MAX ? NSMON_TEXT_MAX : (size_t)n;
+		procfs->truncated = args > NSMON_TEXT_MAX;
+		procfs->args_len = args > NSMON_TEXT_MAX ? NSMON_TEXT_MAX : (size_t)args;
 	}
-out:
-	close(dir);
 }
