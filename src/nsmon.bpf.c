@@ -701,12 +701,6 @@ static __always_inline int handle_fork(struct task_struct *child, __u64 clone_fl
 	want_fork = wants(NSMON_FORK) && (process || filter.threads);
 	if (process && !filter.threads)
 		row = BPF_CORE_READ(creator, group_leader);
-	cpu = this_cpu_counters();
-	if (!cpu)
-		return 0;
-
-	if (want_fork)
-		__sync_fetch_and_add(&cpu->seen[NSMON_FORK], 1);
 	/* From outside the view nobody has a row that it could differ from. */
 	full = whole || !creator_pid;
 	if (wants(NSMON_NS) &&
@@ -714,6 +708,11 @@ static __always_inline int handle_fork(struct task_struct *child, __u64 clone_fl
 		change = fork_change(child, creator, row, copy, full);
 	if (!change && !want_fork)
 		return 0;
+	cpu = this_cpu_counters();
+	if (!cpu)
+		return 0;
+	if (want_fork)
+		__sync_fetch_and_add(&cpu->seen[NSMON_FORK], 1);
 	into = same_cgroup(child, creator) ? 0 : NSMON_FLAG_INTO;
 	if (!change) {
 		f = reserve(cpu, sizeof(*f), NSMON_FORK, into, false);
