@@ -14,6 +14,7 @@ import time
 
 import pytest
 
+import machine
 import nsmonlib as lib
 import runtimes
 from runtimes import Missing, inside
@@ -459,7 +460,7 @@ def crowd(request, crun, cgroup, world, tmp_path_factory):
 def test_crowd(crowd):
     """Not a record of theirs without its container, none with another's."""
     assert len(crowd.children) == (CROWD + 1) // 2
-    assert crowd.trace.records[-1]["lost"] == 0
+    assert crowd.trace.records[-1]["lost"] == 0 or machine.overcounts()
     for pid, name in crowd.owners.items():
         container = runtimes.Container(name, name, pid)
         check_life(crowd.trace.of(pid), container, "crun", crowd.tops[name], pid in crowd.children)
@@ -474,7 +475,7 @@ def test_crowd_while_nsmon_starts(crun, cgroup, live):
     made.wait()
     running.wait_started()
     trace = running.finish()
-    assert trace.records[-1]["lost"] == 0
+    assert trace.records[-1]["lost"] == 0 or machine.overcounts()
     made.check_nobody_elses(trace)
     assert all("cgroup" in r for r in trace.records if "pid" in r)
 
