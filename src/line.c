@@ -2,6 +2,7 @@
 /* Bytes of a line. Must not know which fields a record has. */
 #include "line.h"
 
+#include <endian.h>
 #include <string.h>
 #include <time.h>
 
@@ -12,30 +13,61 @@ void line_string(struct line *line, const char *string)
 	line_bytes(line, string, strlen(string));
 }
 
-/* The two digits of a number below 100 end at p; returns where they begin. */
-static char *put_pair(char *p, uint64_t number)
-{
-	static const char pairs[] = "00010203040506070809101112131415161718192021222324"
-				    "25262728293031323334353637383940414243444546474849"
-				    "50515253545556575859606162636465666768697071727374"
-				    "75767778798081828384858687888990919293949596979899";
+#define EACH_BYTE(c) (0x0101010101010101ULL * (c))
 
-	memcpy(p - 2, pairs + number * 2, 2);
-	return p - 2;
+/* The eight digits of a number below 10^8, 0 to 9 in each byte, the first one lowest. */
+static inline uint64_t eight_digits(uint32_t number)
+{
+	/* Two numbers below 10^4, four below 100, eight below 10: in each step the quotients of all at once. */
+	uint64_t halves = number / 10000 | (uint64_t)(number % 10000) << 32;
+	uint64_t hundreds = (halves * 10486 >> 20) & 0x0000007f0000007fULL;
+	uint64_t pairs = hundreds + ((halves - 100 * hundreds) << 16);
+	uint64_t tens = (pairs * 103 >> 10) & 0x000f000f000f000fULL;
+
+	return tens + ((pairs - 10 * tens) << 8);
+}
+
+static char *put_word(char *at, uint64_t bytes)
+{
+	bytes = htole64(bytes);
+	memcpy(at, &bytes, sizeof(bytes));
+	return at + sizeof(bytes);
+}
+
+static char *put_eight(char *at, uint32_t number)
+{
+	return put_word(at, eight_digits(number) + EACH_BYTE('0'));
+}
+
+/* Without zeros in front; eight bytes are written in any case. Returns where the digits end. */
+static char *put_up_to_eight(char *at, uint32_t number)
+{
+	uint64_t digits = eight_digits(number);
+	unsigned int zeros = digits ? (unsigned int)__builtin_ctzll(digits) / 8 : 7;
+
+	put_word(at, (digits + EACH_BYTE('0')) >> 8 * zeros);
+	return at + 8 - zeros;
 }
 
 void line_u64(struct line *line, uint64_t number)
 {
-	char digits[20];
-	char *p = digits + sizeof(digits);
+	const uint64_t eight = 100000000; /* 10^8 */
+	char *at = line->at;
 
-	for (; number > 99; number /= 100)
-		p = put_pair(p, number % 100);
-	if (number > 9)
-		p = put_pair(p, number);
+	if (line->end - at < 24)
+		return;
+	if (number < 10)
+		*at++ = (char)('0' + number);
+	else if (number < eight)
+		at = put_up_to_eight(at, (uint32_t)number);
+	else if (number < eight * eight)
+		at = put_eight(put_up_to_eight(at, (uint32_t)(number / eight)),
+			       (uint32_t)(number % eight));
 	else
-		*--p = (char)('0' + number);
-	line_bytes(line, p, (size_t)(digits + sizeof(digits) - p));
+		at = put_eight(put_eight(put_up_to_eight(at, (uint32_t)(number / eight / eight)),
+					 (uint32_t)(number / eight % eight)),
+			       (uint32_t)(number % eight));
+	line->at = at;
 }
 
 /*
@@ -80,8 +112,6 @@ static const bool plain[256] = {
 	['\\' + 1 ... 0x7e] = true,
 };
 
-#define EACH_BYTE(c) (0x0101010101010101ULL * (c))
-
 /* The high bit of each byte that is 0 is set; above the first one, of others perhaps, too. */
 static uint64_t zero_bytes(uint64_t bytes)
 {
@@ -89,7 +119,7 @@ static uint64_t zero_bytes(uint64_t bytes)
 }
 
 /* Are all of eight bytes plain? */
-static bool are_plain(uint64_t bytes)
+static inline bool are_plain(uint64_t bytes)
 {
 	uint64_t control = (bytes - EACH_BYTE(0x20)) & ~bytes; /* below 0x20 */
 
@@ -111,6 +141,64 @@ static size_t plain_run(const unsigned char *p, size_t len)
 	while (n < len && plain[p[n]])
 		n++;
 	return n;
+}
+
+/* A name of NAME_BYTES, and what is asked of all its bytes at once: 0xff is yes. */
+typedef uint8_t name_bytes __attribute__((vector_size(NAME_BYTES)));
+
+/* In two words, the first byte lowest. */
+static void split(uint64_t words[2], name_bytes bytes)
+{
+	memcpy(words, &bytes, NAME_BYTES);
+	words[0] = le64toh(words[0]);
+	words[1] = le64toh(words[1]);
+}
+
+/* How many bytes come before a NUL. */
+static unsigned int length_of(name_bytes name)
+{
+	uint64_t nul[2];
+
+	split(nul, (name_bytes)(name == 0));
+	if (nul[0])
+		return (unsigned int)__builtin_ctzll(nul[0]) / 8;
+	return nul[1] ? 8 + (unsigned int)__builtin_ctzll(nul[1]) / 8 : NAME_BYTES;
+}
+
+static bool is_any(name_bytes answers, unsigned int len)
+{
+	static const name_bytes place = { 0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15 };
+	uint64_t words[2];
+
+	split(words, answers & (name_bytes)(place < (uint8_t)len));
+	return words[0] | words[1];
+}
+
+static name_bytes are_not_plain(name_bytes name)
+{
+	return (name_bytes)((name < 0x20) | (name > 0x7e) | (name == '"') | (name == '\\'));
+}
+
+/* All of it, of which the first len bytes count. */
+static bool put_name(struct line *line, name_bytes name, unsigned int len)
+{
+	if (line->end - line->at < NAME_BYTES)
+		return false;
+	memcpy(line->at, &name, NAME_BYTES);
+	line->at += len;
+	return true;
+}
+
+bool line_word(struct line *line, const char bytes[NAME_BYTES])
+{
+	name_bytes name;
+	unsigned int len;
+
+	memcpy(&name, bytes, NAME_BYTES);
+	len = length_of(name);
+	if (!len || is_any(are_not_plain(name) | (name_bytes)((name == ' ') | (name == '=')), len))
+		return false;
+	return put_name(line, name, len);
 }
 
 static void escape_byte(struct line *line, unsigned char c)
@@ -274,9 +362,22 @@ void line_json(struct line *line, const char *bytes, size_t len)
 	line_text(line, "\"");
 }
 
-void line_json_name(struct line *line, const char *name, size_t size)
+void line_json_name(struct line *line, const char *bytes, size_t size)
 {
-	line_json(line, name, strnlen(name, size));
+	name_bytes name;
+	unsigned int len;
+
+	if (size == NAME_BYTES) {
+		memcpy(&name, bytes, NAME_BYTES);
+		len = length_of(name);
+		if (!is_any(are_not_plain(name), len)) {
+			line_text(line, "\"");
+			if (put_name(line, name, len))
+				line_text(line, "\"");
+			return;
+		}
+	}
+	line_json(line, bytes, strnlen(bytes, size));
 }
 
 void line_time(struct line *line, uint64_t realtime_ns)
@@ -296,9 +397,7 @@ void line_time(struct line *line, uint64_t realtime_ns)
 		strftime(text, sizeof(kept[0].text), "%Y-%m-%dT%H:%M:%S.000000000Z", &tm);
 		kept[second % 8].next = second + 1;
 	}
+	put_eight(text + 20, ns / 10);
 	text[28] = (char)('0' + ns % 10);
-	ns /= 10;
-	for (int end = 28; end > 20; end -= 2, ns /= 100)
-		put_pair(text + end, ns % 100);
 	line_bytes(line, text, sizeof(kept[0].text) - 1);
 }

@@ -14,6 +14,9 @@
  */
 #define LINE_MAX_BYTES ((size_t)131072)
 
+/* Of the names of tasks, as NSMON_COMM_LEN. */
+#define NAME_BYTES 16
+
 /*
  * A line under construction. The caller owns the memory and gives at least
  * LINE_MAX_BYTES; what would not fit is left out rather than written past it.
@@ -46,6 +49,12 @@ void line_escaped(struct line *line, const char *bytes, size_t len);
 
 /* As line_escaped(), of a name in a fixed array that a NUL may end early. */
 void line_escaped_name(struct line *line, const char *name, size_t size);
+
+/*
+ * A name that a NUL may end early, as it is: false, and nothing is written, where it is
+ * not one word of printable ASCII without a quote, a backslash and '='.
+ */
+bool line_word(struct line *line, const char bytes[NAME_BYTES]);
 
 /* A JSON string with its quotes (RFC 8259). Invalid UTF-8 becomes U+FFFD and sets raw. */
 void line_json(struct line *line, const char *bytes, size_t len);

@@ -455,6 +455,7 @@ static int run_loop(struct nsmon *nsmon)
 		} else {
 			if (is_following(nsmon))
 				probe_unfollow_ended(nsmon->probe, preflight_process_lives);
+			probe_rest(nsmon->probe);
 			timeout_ms = quiet_ms;
 			if (quiet_ms < QUIET_MS_MAX)
 				quiet_ms *= 10;

@@ -870,6 +870,11 @@ uint64_t probe_ring_size(const struct probe *probe)
 	return bpf_map__max_entries(probe->skel->maps.events);
 }
 
+void probe_rest(struct probe *probe)
+{
+	ring_rest(probe->ring);
+}
+
 uint64_t probe_ring_waiting(const struct probe *probe)
 {
 	return ring_waiting(probe->ring);

@@ -62,6 +62,9 @@ int probe_fd(const struct probe *probe);
 /* As ring_read(). */
 int probe_read(struct probe *probe, ring_record_fn function, void *context, int max);
 
+/* As ring_rest(). */
+void probe_rest(struct probe *probe);
+
 /* Size of the ring buffer, and how much waits in it, in bytes. */
 uint64_t probe_ring_size(const struct probe *probe);
 uint64_t probe_ring_waiting(const struct probe *probe);

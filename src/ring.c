@@ -6,18 +6,24 @@
  *
  * libbpf's reader maps all of it, and since the kernel fills such a mapping at
  * once, the reader counts as resident with twice the buffer. Only a window of
- * the data is mapped here, which moves on with the reader.
+ * the data is mapped here, which moves on with the reader; all of it once, where
+ * that is not too much, while so much comes that moving would cost more.
  */
 #include "ring.h"
 
 #include <errno.h>
 #include <linux/bpf.h>
+#include <stdbool.h>
 #include <stdlib.h>
 #include <sys/mman.h>
 #include <unistd.h>
 
 /* Moving it costs about as much for each page as handing over one record. */
 #define WINDOW_BYTES ((size_t)512 * 1024)
+
+/* A buffer of up to this is mapped as a whole, with room for a record that wraps around. */
+#define WHOLE_MAX_BYTES ((size_t)16 * 1024 * 1024)
+#define WRAP_BYTES ((size_t)64 * 1024)
 
 /*
  * The writers look at the reader's position for each record, and each time that it
@@ -32,31 +38,56 @@ struct ring {
 	unsigned long *consumer;
 	const unsigned long *producer;
 	char *window;
-	size_t window_bytes; /* a page more than the largest record that fits */
+	size_t window_bytes;
 	size_t window_at; /* its offset in the data */
+	size_t moved; /* bytes of windows since ring_rest() */
 };
 
 /* Takes the place of the one before. */
-static int move_window(struct ring *ring, size_t at)
+static int map_window(struct ring *ring, size_t at, size_t bytes)
 {
-	off_t offset = (off_t)(2 * ring->page + at);
-	char *window = mmap(ring->window, ring->window_bytes, PROT_READ,
-			    MAP_SHARED | (ring->window ? MAP_FIXED : 0), ring->fd, offset);
+	bool same = ring->window && bytes == ring->window_bytes;
+	char *window = mmap(same ? ring->window : NULL, bytes, PROT_READ,
+			    MAP_SHARED | (same ? MAP_FIXED : 0), ring->fd,
+			    (off_t)(2 * ring->page + at));
 
 	if (window == MAP_FAILED)
 		return -errno;
+	if (ring->window && !same)
+		munmap(ring->window, ring->window_bytes);
 	ring->window = window;
+	ring->window_bytes = bytes;
 	ring->window_at = at;
+	ring->moved += bytes;
 	return 0;
+}
+
+/* A page more than the largest record that fits. */
+static size_t little(const struct ring *ring)
+{
+	return (ring->size < WINDOW_BYTES ? ring->size : WINDOW_BYTES) + ring->page;
+}
+
+static size_t whole(const struct ring *ring)
+{
+	return ring->size + (ring->size < WRAP_BYTES ? ring->size : WRAP_BYTES);
+}
+
+static int move_window(struct ring *ring, size_t offset, size_t size)
+{
+	if (size > little(ring) - ring->page)
+		return -EMSGSIZE;
+	if (ring->moved >= ring->size && ring->size <= WHOLE_MAX_BYTES &&
+	    offset + size <= whole(ring) && map_window(ring, 0, whole(ring)) == 0)
+		return 0;
+	return map_window(ring, offset & ~(ring->page - 1), little(ring));
 }
 
 /* size bytes at an offset in the data; NULL where they cannot be mapped. */
 static char *look_at(struct ring *ring, size_t offset, size_t size)
 {
 	if (offset < ring->window_at || offset + size > ring->window_at + ring->window_bytes) {
-		int err = size > ring->window_bytes - ring->page
-				  ? -EMSGSIZE
-				  : move_window(ring, offset & ~(ring->page - 1));
+		int err = move_window(ring, offset, size);
 
 		if (err) {
 			errno = -err;
@@ -77,7 +108,7 @@ static int map_all(struct ring *ring)
 	if (mapped == MAP_FAILED)
 		return -errno;
 	ring->producer = mapped;
-	return move_window(ring, 0);
+	return map_window(ring, 0, little(ring));
 }
 
 int ring_new(struct ring **result, int fd, size_t max_entries)
@@ -90,7 +121,6 @@ int ring_new(struct ring **result, int fd, size_t max_entries)
 	ring->fd = fd;
 	ring->page = (size_t)sysconf(_SC_PAGESIZE);
 	ring->size = max_entries;
-	ring->window_bytes = (max_entries < WINDOW_BYTES ? max_entries : WINDOW_BYTES) + ring->page;
 	err = map_all(ring);
 	if (err)
 		ring_free(ring);
@@ -175,6 +205,15 @@ int ring_read(struct ring *ring, ring_record_fn function, void *context, int max
 	if (at != given_back)
 		give_back(ring, at);
 	return err ? err : n;
+}
+
+void ring_rest(struct ring *ring)
+{
+	size_t offset = *ring->consumer & (ring->size - 1);
+
+	if (ring->window_bytes > little(ring))
+		map_window(ring, offset & ~(ring->page - 1), little(ring));
+	ring->moved = 0;
 }
 
 uint64_t ring_waiting(const struct ring *ring)

@@ -24,6 +24,9 @@ void ring_free(struct ring *ring);
  */
 int ring_read(struct ring *ring, ring_record_fn function, void *context, int max);
 
+/* Nothing comes: gives memory back that only much reading is worth. */
+void ring_rest(struct ring *ring);
+
 /* How much waits, in bytes. */
 uint64_t ring_waiting(const struct ring *ring);
 

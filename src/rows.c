@@ -43,10 +43,8 @@ static struct row *new_row(struct rows *rows)
 		rows->free_rows = &block->rows[i];
 	}
 	row = rows->free_rows;
-	if (row) {
+	if (row)
 		rows->free_rows = row->next_free;
-		memset(row, 0, sizeof(*row));
-	}
 	return row;
 }
 
@@ -165,6 +163,7 @@ struct row *rows_add(struct rows *rows, const struct row_data *data)
 	if (!row)
 		return NULL;
 	row->data = *data;
+	row->lacks_memory = false;
 	HASH_ADD_BYHASHVALUE(hh, rows->by_tid, data.task.tid, sizeof(row->data.task.tid),
 			     hash_of_tid(data->task.tid), row);
 	if (row->lacks_memory) {
@@ -234,6 +233,7 @@ void rows_settle(struct rows *rows)
 	for (size_t i = 0; i < rows->undo_count; i++)
 		if (undo_at(rows, i)->existed)
 			rows_release(rows, undo_at(rows, i)->data.set);
+	rows->undo_first = 0; /* the same memory again */
 	rows->undo_count = 0;
 }
 

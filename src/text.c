@@ -17,11 +17,10 @@
 	} while (0)
 
 /* A name that could be taken for more than one word gets quotes. */
-static void name_field(struct line *line, const char *field, const char *name, size_t len)
+static void quoted_name(struct line *line, const char *name, size_t len)
 {
 	bool quote = !len || memchr(name, ' ', len) || memchr(name, '=', len);
 
-	line_string(line, field);
 	if (quote)
 		line_text(line, "\"");
 	line_escaped(line, name, len);
@@ -31,7 +30,9 @@ static void name_field(struct line *line, const char *field, const char *name, s
 
 static void comm(struct line *line, const struct nsmon_task *task)
 {
-	name_field(line, " comm=", task->comm, strnlen(task->comm, sizeof(task->comm)));
+	line_text(line, " comm=");
+	if (!line_word(line, task->comm))
+		quoted_name(line, task->comm, strnlen(task->comm, sizeof(task->comm)));
 }
 
 /* SGR colours: fork green, exec cyan, exit red, ns yellow, lost bold red, proc blue, cgroup magenta. */
@@ -165,12 +166,14 @@ static void end(struct line *line, const struct event *event)
 	} else if (event->target.container) {
 		const char *id = event->target.container->id;
 
-		name_field(line, " target=", id, strnlen(id, SHORT_ID));
+		line_text(line, " target=");
+		quoted_name(line, id, strnlen(id, SHORT_ID));
 	}
 	if (event->cgroup && event->cgroup->container) {
 		const char *id = event->cgroup->container->id;
 
-		name_field(line, " container=", id, strnlen(id, SHORT_ID));
+		line_text(line, " container=");
+		quoted_name(line, id, strnlen(id, SHORT_ID));
 	}
 
 	if (event->recovered)

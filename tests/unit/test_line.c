@@ -5,6 +5,7 @@
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 #include <time.h>
 
 #include <cmocka.h>
@@ -58,6 +59,79 @@ static void test_numbers(void **state)
 	check_u64(UINT32_MAX);
 	check_u64(INT64_MAX);
 	check_u64(UINT64_MAX);
+	for (uint64_t i = 0, number = 1; i < 200000; i++) {
+		number = number * 6364136223846793005ULL + 1442695040888963407ULL; /* Knuth's MMIX */
+		check_u64(number >> i % 64);
+	}
+}
+
+/* As many digits as room is left for are not always enough: nothing is written then, or all of it. */
+static void test_number_without_room(void **state)
+{
+	(void)state;
+	for (size_t left = 0; left < 32; left++) {
+		memset(room, '#', 64);
+		line = (struct line){ .at = room, .end = room + left };
+		line_u64(&line, UINT64_MAX);
+		assert_true(line.at == room || line.at == room + 20);
+		for (size_t i = left; i < 64; i++)
+			assert_int_equal(room[i], '#');
+	}
+}
+
+static bool is_word(const char *name, size_t len)
+{
+	for (size_t i = 0; i < len; i++)
+		if (name[i] <= ' ' || name[i] > '~' || strchr("\"\\=", name[i]))
+			return false;
+	return len > 0;
+}
+
+/* Each byte at each place, before and behind the end: only what is before it counts. */
+static void test_word(void **state)
+{
+	(void)state;
+	for (unsigned int len = 0; len <= NAME_BYTES; len++) {
+		for (unsigned int at = 0; at < NAME_BYTES; at++) {
+			for (unsigned int byte = 0; byte < 256; byte++) {
+				char name[NAME_BYTES] = "abcdefghijklmno", copy[NAME_BYTES + 1] = "";
+				size_t true_len;
+				bool word;
+
+				name[NAME_BYTES - 1] = 'p';
+				if (len < NAME_BYTES)
+					memset(name + len, 0, NAME_BYTES - len);
+				name[at] = (char)byte;
+				true_len = strnlen(name, NAME_BYTES);
+				memcpy(copy, name, true_len);
+				start();
+				word = line_word(&line, name);
+				assert_int_equal(word, is_word(copy, true_len));
+				assert_string_equal(text(), word ? copy : "");
+			}
+		}
+	}
+}
+
+/* As line_json(), which is held against a witness below. */
+static void test_json_name(void **state)
+{
+	char name[NAME_BYTES], expected[128];
+
+	(void)state;
+	for (unsigned int i = 0, random = 1; i < 100000; i++) {
+		for (unsigned int at = 0; at < NAME_BYTES; at++) {
+			random = random * 1664525 + 1013904223; /* Numerical Recipes */
+			name[at] = (char)(i % 2 ? 0x20 + (random >> 24) % 0x60 : random >> 24);
+		}
+		name[random >> 20 & 15] = i % 3 ? 0 : name[0];
+		start();
+		line_json(&line, name, strnlen(name, NAME_BYTES));
+		strcpy(expected, text());
+		start();
+		line_json_name(&line, name, NAME_BYTES);
+		assert_string_equal(text(), expected);
+	}
 }
 
 static void check_escaped(const char *bytes, size_t len, const char *expected)
@@ -471,6 +545,9 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_numbers),
+		cmocka_unit_test(test_number_without_room),
+		cmocka_unit_test(test_word),
+		cmocka_unit_test(test_json_name),
 		cmocka_unit_test(test_escapes),
 		cmocka_unit_test(test_all_of_utf8),
 		cmocka_unit_test(test_all_of_unicode),

@@ -204,26 +204,75 @@ static void test_laps(void **state)
 	fill_and_read((size_t)sysconf(_SC_PAGESIZE), 3001);
 }
 
-/* What is mapped is a part of a large buffer: that is what it is for. */
-static void test_mapped_little(void **state)
+/* How much of the file is mapped, when the test's own mapping is gone. */
+static unsigned long mapped_bytes(void)
 {
-	struct fake fake;
-	char line[512];
+	FILE *maps = fopen("/proc/self/maps", "re");
 	unsigned long mapped = 0, begin, end;
-	FILE *maps;
+	char line[512];
 
-	(void)state;
-	set_up(&fake, (size_t)64 << 20);
-	munmap(fake.consumer, 2 * (fake.page + fake.size)); /* the test's own */
-	maps = fopen("/proc/self/maps", "re");
 	assert_non_null(maps);
 	while (fgets(line, sizeof(line), maps))
 		if (strstr(line, "memfd:ring") && sscanf(line, "%lx-%lx", &begin, &end) == 2)
 			mapped += end - begin;
 	fclose(maps);
-	assert_in_range(mapped, 3 * fake.page, 1 << 20);
+	return mapped;
+}
+
+/* What is mapped is a part of a large buffer: that is what it is for. */
+static void test_mapped_little(void **state)
+{
+	struct fake fake;
+
+	(void)state;
+	set_up(&fake, (size_t)64 << 20);
+	munmap(fake.consumer, 2 * (fake.page + fake.size)); /* the test's own */
+	assert_in_range(mapped_bytes(), 3 * fake.page, 1 << 20);
 	ring_free(fake.ring);
 	close(fake.fd);
+}
+
+static void fill_once(struct fake *fake)
+{
+	while (*fake->producer - *fake->consumer + 1008 < fake->size)
+		write_record(fake, 1000, 0);
+	assert_true(ring_read(fake->ring, on_record, fake, 1000000) > 0);
+	assert_int_equal(fake->expected, fake->next);
+}
+
+/* Where so much comes that all of it has been mapped, it is given back afterwards. */
+static void test_rest(void **state)
+{
+	const size_t size = (size_t)8 << 20;
+	struct fake fake;
+	unsigned long own;
+
+	(void)state;
+	set_up(&fake, size);
+	own = 2 * (fake.page + size);
+	for (int turn = 0; turn < 3; turn++) {
+		fill_once(&fake);
+		fill_once(&fake);
+		assert_in_range(mapped_bytes() - own, size, size + (1 << 20));
+		ring_rest(fake.ring);
+		assert_in_range(mapped_bytes() - own, 3 * fake.page, 1 << 20);
+		ring_rest(fake.ring);
+	}
+	tear_down(&fake);
+}
+
+/* A large one never is. */
+static void test_large(void **state)
+{
+	const size_t size = (size_t)32 << 20;
+	struct fake fake;
+
+	(void)state;
+	set_up(&fake, size);
+	fill_once(&fake);
+	fill_once(&fake);
+	assert_in_range(mapped_bytes() - 2 * (fake.page + size), 3 * fake.page, 1 << 20);
+	tear_down(&fake);
 }
 
 static void test_no_map(void **state)
@@ -244,6 +293,8 @@ int main(void)
 		cmocka_unit_test(test_busy_and_discarded),
 		cmocka_unit_test(test_laps),
 		cmocka_unit_test(test_mapped_little),
+		cmocka_unit_test(test_rest),
+		cmocka_unit_test(test_large),
 		cmocka_unit_test(test_no_map),
 	};
 
