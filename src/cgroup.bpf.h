@@ -94,7 +94,7 @@ static __always_inline void handle_cgroup_attach(struct cgroup *to, struct task_
 static __always_inline bool is_first_of_move(__u32 copy, struct cgroup *to,
 					     struct task_struct *task)
 {
-	const struct run_key key = { .of = (__u64)current_task() | NSMON_CGROUP,
+	const struct run_key key = { .of = bpf_get_current_task() | NSMON_CGROUP,
 				     .nth = (__u64)task ^ BPF_CORE_READ(to, kn, id) << 8 };
 	const __u32 *before;
 	bool first;

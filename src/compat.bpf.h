@@ -89,20 +89,43 @@ const volatile struct {
 	__s32 cgroup_hierarchy; /* ... and its hierarchy_id in struct cgroup_root */
 	bool told_early; /* perf_event_namespaces() cannot be probed (5.10): see tell_early() */
 	bool preempts_programs; /* raw tracepoints with preemption on: by 7.3, not on 6.18 */
+	bool typed_task; /* bpf_get_current_task_btf(): 5.11, with its own BTF */
 } kernel_has;
+
+/*
+ * A member of what p points to. Where the verifier knows what that is, a load is
+ * enough; a helper takes ten times as long. It knows it of the current task and of
+ * what is reached from there; typed: p is such a pointer. One that comes out of
+ * memory is not.
+ */
+#define READ(typed, p, member)                                                                     \
+	((typed) && kernel_has.typed_task ? (p)->member : BPF_CORE_READ(p, member))
+
+static __always_inline struct task_struct *current_task(void)
+{
+	if (kernel_has.typed_task)
+		return bpf_get_current_task_btf();
+	return (struct task_struct *)bpf_get_current_task();
+}
 
 /*
  * Inode number and 64-bit id of a namespace; the id 0 where the kernel has none to
  * offer. Where both are close together, as on 6.18, with one read.
  */
-static __always_inline void compat_ns_numbers(struct ns_common *ns, __u32 *inum, __u64 *id)
+static __always_inline void compat_ns_numbers(struct ns_common *ns, __u32 *inum, __u64 *id,
+					      bool typed)
 {
 	struct ns_common___id *with_id = (void *)ns;
 	__u32 inum_at, id_at;
 	__u64 part[2];
 
 	if (!kernel_has.ns_id) {
-		*inum = BPF_CORE_READ(ns, inum);
+		*inum = READ(typed, ns, inum);
+		return;
+	}
+	if (typed && kernel_has.typed_task) {
+		*inum = ns->inum;
+		*id = with_id->ns_id;
 		return;
 	}
 	/* Not before it is known that there is one: the verifier refuses what asks in vain. */
@@ -119,10 +142,10 @@ static __always_inline void compat_ns_numbers(struct ns_common *ns, __u32 *inum,
 }
 
 /* Of a mount namespace, where it is the only type that has one. */
-static __always_inline void compat_mnt_ns_id(struct mnt_namespace *mnt, __u64 *id)
+static __always_inline void compat_mnt_ns_id(struct mnt_namespace *mnt, __u64 *id, bool typed)
 {
 	if (!kernel_has.ns_id && kernel_has.mnt_ns_id)
-		*id = BPF_CORE_READ((struct mnt_namespace___seq *)mnt, seq);
+		*id = READ(typed, (struct mnt_namespace___seq *)mnt, seq);
 }
 
 static __always_inline struct kernfs_node *compat_kernfs_parent(struct kernfs_node *kn)
@@ -198,7 +221,7 @@ static __always_inline enum syscall compat_syscall(long nr)
 
 	if (!called)
 		return SYSCALL_OTHER;
-	if (compat_is_32bit((struct task_struct *)bpf_get_current_task()))
+	if (compat_is_32bit(current_task()))
 		return called >> 8;
 	return called & 0xff;
 }
@@ -208,9 +231,10 @@ static __always_inline enum syscall compat_syscall(long nr)
 #define TS_COMPAT 2
 #define X32_SYSCALL_BIT 0x40000000
 
+/* The current task. */
 static __always_inline bool compat_is_32bit(struct task_struct *task)
 {
-	return BPF_CORE_READ((struct task_struct___x86 *)task, thread_info.status) & TS_COMPAT;
+	return READ(true, (struct task_struct___x86 *)task, thread_info.status) & TS_COMPAT;
 }
 
 /* arch/x86/entry/syscalls/syscall_32.tbl, syscall_64.tbl */
@@ -288,10 +312,10 @@ static __always_inline long compat_func_ret(struct pt_regs *ctx)
 
 #define TIF_32BIT_MASK (1UL << 22)
 
+/* The current task. */
 static __always_inline bool compat_is_32bit(struct task_struct *task)
 {
-	return BPF_CORE_READ((struct task_struct___arm64 *)task, thread_info.flags) &
-	       TIF_32BIT_MASK;
+	return READ(true, (struct task_struct___arm64 *)task, thread_info.flags) & TIF_32BIT_MASK;
 }
 
 /* include/uapi/asm-generic/unistd.h, arch/arm64/include/asm/unistd32.h */

@@ -216,11 +216,6 @@ static __always_inline bool is_in_cgroup(struct task_struct *task)
 	return bpf_map_lookup_elem(&wanted_cgroups, &id);
 }
 
-static __always_inline struct task_struct *current_task(void)
-{
-	return (struct task_struct *)bpf_get_current_task();
-}
-
 static __always_inline __u32 count_bits(__u32 bits)
 {
 	__u32 n = 0;
@@ -339,16 +334,21 @@ static __always_inline struct nsmon_ns_set *next_set_of(struct pending *p)
 }
 
 /* Of a call that is under way, by a task with this tid. */
-static __always_inline struct pending *pending_of(__u32 tid, struct task_struct *task)
+static __always_inline struct pending *pending_of(__u32 tid, __u64 start_ns)
 {
 	struct pending *p = bpf_map_lookup_elem(&pending, &tid);
 
-	return p && p->reason && p->start_ns == BPF_CORE_READ(task, start_boottime) ? p : NULL;
+	return p && p->reason && p->start_ns == start_ns ? p : NULL;
 }
 
 static __always_inline struct pending *find_pending(struct task_struct *task)
 {
-	return pending_of(task_tid(task), task);
+	return pending_of(task_tid(task), BPF_CORE_READ(task, start_boottime));
+}
+
+static __always_inline struct pending *current_pending(void)
+{
+	return pending_of(current_tid(), READ(true, current_task(), start_boottime));
 }
 
 static __always_inline void end_call(struct pending *p)
@@ -372,7 +372,7 @@ static __always_inline void forget_call(__u32 tid)
 }
 
 /*
- * Tells what a call has changed. That it is under way is said until after that, so
+ * Tells what a call of the current task has changed. That it is under way is said until after that, so
  * that it is said as long as the change is not told: see read_row().
  */
 static __always_inline void settle(struct task_struct *task, struct pending *p)
@@ -381,7 +381,7 @@ static __always_inline void settle(struct task_struct *task, struct pending *p)
 
 	if (p->reason == NSMON_REASON_CLONE)
 		return;
-	renew_ns_set(now, set_of(p), p->of, task, BPF_CORE_READ(task, nsproxy));
+	renew_ns_set(now, set_of(p), p->of, task, READ(true, task, nsproxy), true);
 	report_change(task, set_of(p), now, p->reason);
 	p->which++;
 }
@@ -405,7 +405,7 @@ static __always_inline struct pending *keep_pending(__u32 tid, __u64 start_ns)
 static __noinline void handle_enter(enum nsmon_reason reason, __u64 flags, __u64 clone_args)
 {
 	struct task_struct *task = current_task();
-	__u64 start_ns = BPF_CORE_READ(task, start_boottime);
+	__u64 start_ns = READ(true, task, start_boottime);
 	__u32 tid = current_tid();
 	struct pending *p;
 
@@ -426,7 +426,7 @@ static __noinline void handle_enter(enum nsmon_reason reason, __u64 flags, __u64
 	else
 		__sync_fetch_and_add(&calls, 1);
 	if (reason != NSMON_REASON_CLONE)
-		renew_ns_set(set_of(p), set_of(p), p->of, task, BPF_CORE_READ(task, nsproxy));
+		renew_ns_set(set_of(p), set_of(p), p->of, task, READ(true, task, nsproxy), true);
 	p->flags = flags;
 	p->clone_args = clone_args;
 	p->start_ns = start_ns;
@@ -439,8 +439,7 @@ static __noinline void handle_enter(enum nsmon_reason reason, __u64 flags, __u64
 static __noinline void handle_leave(long ret)
 {
 	struct task_struct *task = current_task();
-	__u32 tid = current_tid();
-	struct pending *p = pending_of(tid, task);
+	struct pending *p = current_pending();
 
 	if (!p)
 		return;
@@ -457,7 +456,7 @@ static __noinline void handle_leave(long ret)
 	barrier();
 	end_call(p);
 	if (entries > PENDING_KEPT)
-		forget_call(tid);
+		forget_call(current_tid());
 }
 
 /*
@@ -466,11 +465,10 @@ static __noinline void handle_leave(long ret)
  */
 static __always_inline void handle_done(void)
 {
-	struct task_struct *task = current_task();
-	struct pending *p = find_pending(task);
+	struct pending *p = current_pending();
 
 	if (p)
-		settle(task, p);
+		settle(current_task(), p);
 }
 
 /*
@@ -486,10 +484,10 @@ static __always_inline void tell_early(struct task_struct *task, struct pending 
 {
 	struct nsmon_ns_set *now = next_set_of(p);
 
-	renew_ns_set(now, set_of(p), p->of, task, nsproxy);
+	renew_ns_set(now, set_of(p), p->of, task, nsproxy, false);
 	if (user) {
 		p->of[NSMON_NS_USER] = (__u64)user;
-		READ_NS(now, NSMON_NS_USER, user_namespace, user);
+		READ_NS(now, NSMON_NS_USER, user_namespace, user, false);
 	}
 	report_change(task, set_of(p), now, p->reason);
 	p->which++;
@@ -504,7 +502,7 @@ static __always_inline bool makes_user_ns(const struct pending *p)
 static __always_inline void handle_creds(struct cred *new)
 {
 	struct task_struct *task = current_task();
-	struct pending *p = calls ? pending_of(current_tid(), task) : NULL;
+	struct pending *p = calls ? current_pending() : NULL;
 
 	if (p && makes_user_ns(p))
 		tell_early(task, p, BPF_CORE_READ(task, nsproxy), BPF_CORE_READ(new, user_ns));
@@ -514,15 +512,13 @@ static __always_inline void handle_creds(struct cred *new)
 static __always_inline bool exec_will_switch(void)
 {
 	struct task_struct *task = current_task();
-	struct nsproxy *nsproxy = BPF_CORE_READ(task, nsproxy);
-	__u32 tid;
+	struct nsproxy *nsproxy = READ(true, task, nsproxy);
 
 	if (!kernel_has.exec_switches_time)
 		return false;
-	if (BPF_CORE_READ(nsproxy, time_ns) != BPF_CORE_READ(nsproxy, time_ns_for_children))
+	if (READ(true, nsproxy, time_ns) != READ(true, nsproxy, time_ns_for_children))
 		return true;
-	tid = task_tid(task);
-	forget_call(tid); /* of an exec that failed */
+	forget_call(current_tid()); /* of an exec that failed */
 	return false;
 }
 
@@ -540,10 +536,10 @@ static __always_inline void handle_switch(struct task_struct *p, struct nsproxy 
 	struct nsmon_ns_set old = {};
 	struct nsmon_ns_set now = {};
 
-	if (!new || p != task || !task_tid(task) || !is_followed(task_tgid(task)))
+	if (!new || p != task || !current_tid() || !is_followed(current_tgid()))
 		return;
 	__sync_fetch_and_add(&switches, 1);
-	call = find_pending(task);
+	call = current_pending();
 	if (call) {
 		__sync_fetch_and_add(&switches_known, 1);
 		if (kernel_has.told_early && call->reason != NSMON_REASON_CLONE &&
@@ -645,10 +641,12 @@ static __always_inline struct nsmon_ns_change *fork_change(struct task_struct *c
 static __always_inline void fill_fork(struct nsmon_fork *f, struct task_struct *child,
 				      struct task_struct *creator)
 {
+	struct task_struct *leader = READ(true, creator, group_leader);
+
 	read_task(&f->task, child);
 	f->creator_pid = current_tgid();
 	f->creator_tid = current_tid();
-	f->creator_start_ns = BPF_CORE_READ(creator, group_leader, start_boottime);
+	f->creator_start_ns = READ(true, leader, start_boottime);
 }
 
 static __always_inline bool follow_child(__u32 creator, __u32 pid, bool process)
@@ -700,7 +698,7 @@ static __always_inline int handle_fork(struct task_struct *child, __u64 clone_fl
 		return 0;
 	want_fork = wants(NSMON_FORK) && (process || filter.threads);
 	if (process && !filter.threads)
-		row = BPF_CORE_READ(creator, group_leader);
+		row = READ(true, creator, group_leader);
 	/* From outside the view nobody has a row that it could differ from. */
 	full = whole || !creator_pid;
 	if (wants(NSMON_NS) &&
@@ -741,12 +739,13 @@ static __always_inline int handle_fork(struct task_struct *child, __u64 clone_fl
 	return 0;
 }
 
-/* fs/exec.c:exec_binprm(): the new program is in place. */
+/* fs/exec.c:exec_binprm(), of the current task: the new program is in place. */
 static __always_inline void report_exec(struct task_struct *task, __u32 old_tid,
 					struct linux_binprm *bprm, __u32 copy)
 {
 	struct nsmon_counters *cpu = this_cpu_counters();
 	struct nsmon_exec *r;
+	struct mm_struct *mm;
 	unsigned long arg_start, args_len;
 	__u32 room;
 	__u16 flags = 0;
@@ -757,7 +756,7 @@ static __always_inline void report_exec(struct task_struct *task, __u32 old_tid,
 		return;
 	__sync_fetch_and_add(&cpu->seen[NSMON_EXEC], 1);
 	read_current_task(&r->task);
-	r->exec_id = BPF_CORE_READ(task, self_exec_id);
+	r->exec_id = READ(true, task, self_exec_id);
 	r->old_tid = old_tid;
 
 	len = bpf_probe_read_kernel_str(r->text, NSMON_TEXT_MAX, BPF_CORE_READ(bprm, filename));
@@ -769,8 +768,9 @@ static __always_inline void report_exec(struct task_struct *task, __u32 old_tid,
 		flags |= NSMON_FLAG_TRUNCATED;
 	r->filename_len = len;
 
-	arg_start = BPF_CORE_READ(task, mm, arg_start);
-	args_len = BPF_CORE_READ(task, mm, arg_end) - arg_start;
+	mm = READ(true, task, mm);
+	arg_start = READ(true, mm, arg_start);
+	args_len = READ(true, mm, arg_end) - arg_start;
 	room = NSMON_TEXT_MAX - len;
 	if (args_len > room) {
 		args_len = room;
@@ -800,18 +800,18 @@ static __always_inline int handle_exec(struct task_struct *task, int old_pid,
 {
 	struct nsmon_ns_set *row = NULL;
 	struct pending *p;
-	__u32 pid = task_tgid(task);
+	__u32 pid = current_tgid();
 	__u32 tid = pid;
 	__u32 old_tid = 0;
 
 	if (!pid || !is_followed(pid))
 		return 0;
-	if (BPF_CORE_READ(task, pid) != old_pid) {
+	if (READ(true, task, pid) != old_pid) {
 		/* de_thread() gave a thread the leader's pid; this is its old one. */
 		old_tid = view_level == 0 ? old_pid : 0; /* told in the initial namespace only */
 		row = bpf_map_lookup_elem(&ended_leaders, &pid);
 	} else if (kernel_has.exec_switches_time) {
-		p = find_pending(task);
+		p = current_pending();
 		row = p ? set_of(p) : NULL;
 	}
 	if (wants(NSMON_EXEC) && is_in_cgroup(task))
@@ -871,21 +871,25 @@ static __always_inline void unfollow(const struct process_key *key, bool process
  */
 static __always_inline bool end_was_told(struct task_struct *task, const struct process_key *key)
 {
+	struct signal_struct *signal = READ(true, task, signal);
 	__u32 one = 1;
 
 	if (kernel_has.group_dead_arg)
 		return false;
-	if (BPF_CORE_READ(task, signal, nr_threads) > 1)
+	if (READ(true, signal, nr_threads) > 1)
 		return bpf_map_update_elem(&ended, key, &one, BPF_NOEXIST) != 0;
 	return bpf_map_lookup_elem(&ended, key) != NULL;
 }
 
-/* What wait(2) will say of the process: kernel/exit.c:wait_task_zombie(). */
+/* What wait(2) will say of the current process: kernel/exit.c:wait_task_zombie(). */
 static __always_inline __u32 process_status(struct task_struct *task)
 {
-	if (BPF_CORE_READ(task, signal, flags) & SIGNAL_GROUP_EXIT)
-		return BPF_CORE_READ(task, signal, group_exit_code);
-	return BPF_CORE_READ(task, group_leader, exit_code);
+	struct signal_struct *signal = READ(true, task, signal);
+	struct task_struct *leader = READ(true, task, group_leader);
+
+	if (READ(true, signal, flags) & SIGNAL_GROUP_EXIT)
+		return READ(true, signal, group_exit_code);
+	return READ(true, leader, exit_code);
 }
 
 static __always_inline void report_exit(struct task_struct *task, bool group_dead, bool told)
@@ -904,7 +908,7 @@ static __always_inline void report_exit(struct task_struct *task, bool group_dea
 	}
 	if (filter.threads) {
 		read_current_task(&r->task);
-		start = BPF_CORE_READ(task, start_boottime);
+		start = r->task.thread_start_ns;
 	} else {
 		/* The process's own: its main thread, although it may have ended before. */
 		if (current_is_leader())
@@ -914,28 +918,29 @@ static __always_inline void report_exit(struct task_struct *task, bool group_dea
 		start = r->task.start_ns;
 	}
 	r->duration_ns = r->header.time - start;
-	r->status = group_dead ? process_status(task) : BPF_CORE_READ(task, exit_code);
+	r->status = group_dead ? process_status(task) : READ(true, task, exit_code);
 	r->process_ends = group_dead && !told;
 	submit(r);
 }
 
-/* kernel/exit.c:do_exit(): namespaces and exit code are still there. */
+/* kernel/exit.c:do_exit(), of the current task: namespaces and exit code are still there. */
 static __always_inline int handle_exit(struct task_struct *task, bool group_dead)
 {
+	struct task_struct *leader = READ(true, task, group_leader);
 	__u32 pid = current_tgid();
 	__u32 tid = current_tid();
 	struct process_key key = { .pid = pid };
 	bool told;
 
 	if (filter.follow || !kernel_has.group_dead_arg) /* else nobody asks */
-		key.start_ns = BPF_CORE_READ(task, group_leader, start_boottime);
+		key.start_ns = READ(true, leader, start_boottime);
 
 	if (!pid || !(is_followed(pid) || ended_followed(&key)))
 		return 0;
 	told = group_dead && end_was_told(task, &key);
 
 	if (wants(NSMON_NS)) {
-		struct pending *p = calls ? pending_of(tid, task) : NULL;
+		struct pending *p = calls ? current_pending() : NULL;
 
 		if (p) /* of a call whose end was missed, or of an exec that failed */
 			settle(task, p);

@@ -141,6 +141,9 @@ static void configure_events(struct nsmon_bpf *skel, const struct kernel *kernel
 	rodata->kernel_has.group_dead_arg = kernel_tracepoint_args(btf, "sched_process_exit") >= 2;
 	rodata->kernel_has.exec_switches_time = kernel_has_function(btf, "exec_task_namespaces");
 	rodata->kernel_has.preempts_programs = kernel->preempts_tracepoints;
+	/* The verifier takes its types from the kernel itself, not from a file. */
+	rodata->kernel_has.typed_task = access(KERNEL_BTF_PATH, F_OK) == 0 &&
+					kernel_has_function(btf, "bpf_get_current_task_btf");
 	if (kernel->preempts_tracepoints)
 		bpf_map__set_max_entries(skel->maps.runs, RUNS_MAX);
 }

@@ -20,7 +20,7 @@ int read_view(void *ctx)
 	return 0;
 }
 
-/* What is run for an event: the key of it in `runs`. */
+/* What is run for an event: the key of it in `runs`. No arithmetic with a pointer that the verifier knows. */
 static __always_inline struct run_key run_key(struct task_struct *task, enum nsmon_kind kind,
 					      __u64 nth)
 {
@@ -101,20 +101,19 @@ int on_fork(unsigned long long *ctx)
 SEC("?raw_tp/sched_process_exec")
 int on_exec(unsigned long long *ctx)
 {
-	struct task_struct *task = (struct task_struct *)ctx[0];
-	const struct run_key key = exec_key(task);
+	const struct run_key key = exec_key((struct task_struct *)ctx[0]);
 
-	handle_exec(task, ctx[1], (struct linux_binprm *)ctx[2], copy_of(&key));
+	handle_exec(current_task(), ctx[1], (struct linux_binprm *)ctx[2], copy_of(&key));
 	return end_of_body(ctx);
 }
 
 SEC("?raw_tp/sched_process_exit")
 int on_exit(unsigned long long *ctx)
 {
-	struct task_struct *task = (struct task_struct *)ctx[0];
-	bool group_dead = kernel_has.group_dead_arg
-				  ? (bool)ctx[1]
-				  : BPF_CORE_READ(task, signal, live.counter) == 0;
+	struct task_struct *task = current_task();
+	struct signal_struct *signal = READ(true, task, signal);
+	bool group_dead = kernel_has.group_dead_arg ? (bool)ctx[1]
+						    : READ(true, signal, live.counter) == 0;
 
 	handle_exit(task, group_dead);
 	return end_of_body(ctx);

@@ -45,11 +45,17 @@ static __always_inline __u32 pid_in_view(struct pid *pid)
 	return upid.nr;
 }
 
-static __always_inline __u32 task_tgid(struct task_struct *task)
+/* typed: see READ(). */
+static __always_inline __u32 tgid_of(struct task_struct *task, bool typed)
 {
 	if (view_level == 0)
-		return BPF_CORE_READ(task, tgid);
+		return READ(typed, task, tgid);
 	return pid_in_view(BPF_CORE_READ(task, signal, pids[PIDTYPE_TGID]));
+}
+
+static __always_inline __u32 task_tgid(struct task_struct *task)
+{
+	return tgid_of(task, false);
 }
 
 static __always_inline __u32 task_tid(struct task_struct *task)
@@ -64,14 +70,14 @@ static __always_inline __u32 current_tgid(void)
 {
 	if (view_level == 0)
 		return bpf_get_current_pid_tgid() >> 32;
-	return task_tgid((struct task_struct *)bpf_get_current_task());
+	return task_tgid(current_task());
 }
 
 static __always_inline __u32 current_tid(void)
 {
 	if (view_level == 0)
 		return bpf_get_current_pid_tgid();
-	return task_tid((struct task_struct *)bpf_get_current_task());
+	return task_tid(current_task());
 }
 
 /* Is it the main thread of its process? */
@@ -83,9 +89,10 @@ static __always_inline bool current_is_leader(void)
 }
 
 /* tgid: its process as nsmon sees it, which at level 0 is all that there is to see. */
-static __always_inline __u32 task_vpid(struct task_struct *task, __u32 tgid)
+static __always_inline __u32 task_vpid(struct task_struct *task, __u32 tgid, bool typed)
 {
-	__u32 level = BPF_CORE_READ(task, thread_pid, level); /* the same for all of the process */
+	struct pid *pid = READ(typed, task, thread_pid);
+	__u32 level = READ(typed, pid, level); /* the same for all of the process */
 
 	return level == 0 ? tgid
 			  : upid_at(BPF_CORE_READ(task, signal, pids[PIDTYPE_TGID]), level).nr;
@@ -103,6 +110,22 @@ static __always_inline struct cgroup *task_cgroup(struct task_struct *task)
 	return BPF_CORE_READ(css, cgroup);
 }
 
+/* The id of the current task's. */
+static __always_inline __u64 current_cgroup_id(void)
+{
+	struct task_struct *task = current_task();
+	struct css_set *set;
+	struct cgroup *cgroup;
+
+	if (kernel_has.cgroup_controller == NSMON_CONTROLLER_NONE)
+		return bpf_get_current_cgroup_id();
+	if (!kernel_has.typed_task)
+		return BPF_CORE_READ(task_cgroup(task), kn, id);
+	set = task->cgroups;
+	cgroup = set->subsys[compat_controller_index()]->cgroup;
+	return cgroup->kn->id;
+}
+
 /* Are both in the same? Most tasks share what says so. */
 static __always_inline bool same_cgroup(struct task_struct *a, struct task_struct *b)
 {
@@ -116,13 +139,18 @@ static __always_inline __u64 cgroup_id(struct cgroup *cgroup)
 }
 
 /* Real user and group id: they lie side by side. */
-static __always_inline void read_ids(struct nsmon_task *out, struct cred *cred)
+static __always_inline void read_ids(struct nsmon_task *out, const struct cred *cred, bool typed)
 {
 	__u32 uid_at = bpf_core_field_offset(cred->uid);
 	__u32 gid_at = bpf_core_field_offset(cred->gid);
 	__u32 ids[2];
 
-	if (gid_at == uid_at + sizeof(__u32)) {
+	if (typed && kernel_has.typed_task) {
+		if (!cred) /* see load_ns_addresses() */
+			return;
+		out->uid = cred->uid.val;
+		out->gid = cred->gid.val;
+	} else if (gid_at == uid_at + sizeof(__u32)) {
 		bpf_probe_read_kernel(ids, sizeof(ids), (void *)cred + uid_at);
 		out->uid = ids[0];
 		out->gid = ids[1];
@@ -132,17 +160,31 @@ static __always_inline void read_ids(struct nsmon_task *out, struct cred *cred)
 	}
 }
 
+/* In two words: it is a char array, of which a load by the verifier's leave takes eight bytes, too. */
+static __always_inline void read_comm(struct nsmon_task *out, struct task_struct *task, bool typed)
+{
+	if (typed && kernel_has.typed_task) {
+		__u64 *to = (__u64 *)out->comm;
+		const __u64 *from = (const __u64 *)task->comm;
+
+		to[0] = from[0];
+		to[1] = from[1];
+	} else {
+		BPF_CORE_READ_INTO(&out->comm, task, comm);
+	}
+}
+
 /* All but its numbers, which are there. */
 static __always_inline void read_rest_of_task(struct nsmon_task *out, struct task_struct *task,
-					      struct task_struct *leader)
+					      struct task_struct *leader, bool typed)
 {
-	out->thread_start_ns = BPF_CORE_READ(task, start_boottime);
+	out->thread_start_ns = READ(typed, task, start_boottime);
 	out->start_ns =
-		leader == task ? out->thread_start_ns : BPF_CORE_READ(leader, start_boottime);
-	out->ppid = task_tgid(BPF_CORE_READ(task, real_parent));
-	out->vpid = task_vpid(task, out->pid);
-	read_ids(out, BPF_CORE_READ(task, real_cred));
-	BPF_CORE_READ_INTO(&out->comm, task, comm);
+		leader == task ? out->thread_start_ns : READ(typed, leader, start_boottime);
+	out->ppid = tgid_of(READ(typed, task, real_parent), typed);
+	out->vpid = task_vpid(task, out->pid, typed);
+	read_ids(out, READ(typed, task, real_cred), typed);
+	read_comm(out, task, typed);
 }
 
 static __always_inline void read_task(struct nsmon_task *out, struct task_struct *task)
@@ -150,21 +192,19 @@ static __always_inline void read_task(struct nsmon_task *out, struct task_struct
 	out->pid = task_tgid(task);
 	out->tid = task_tid(task);
 	out->cgroup_id = cgroup_id(task_cgroup(task));
-	read_rest_of_task(out, task, BPF_CORE_READ(task, group_leader));
+	read_rest_of_task(out, task, BPF_CORE_READ(task, group_leader), false);
 }
 
 /* The same, where a helper tells what would have to be read of another. */
 static __always_inline void read_current_task(struct nsmon_task *out)
 {
-	struct task_struct *task = (struct task_struct *)bpf_get_current_task();
-	struct task_struct *leader = current_is_leader() ? task : BPF_CORE_READ(task, group_leader);
+	struct task_struct *task = current_task();
+	struct task_struct *leader = current_is_leader() ? task : READ(true, task, group_leader);
 
 	out->pid = current_tgid();
 	out->tid = current_tid();
-	out->cgroup_id = kernel_has.cgroup_controller == NSMON_CONTROLLER_NONE
-				 ? bpf_get_current_cgroup_id()
-				 : cgroup_id(task_cgroup(task));
-	read_rest_of_task(out, task, leader);
+	out->cgroup_id = current_cgroup_id();
+	read_rest_of_task(out, task, leader, true);
 }
 
 /* The pid namespace that the task itself is in: fixed for its life. */
@@ -232,16 +272,18 @@ static __always_inline bool ns_present(enum nsmon_ns_type type)
 	(NSMON_NS_TIME_FOR_CHILDREN, time_namespace)
 
 /* Numbers of the namespace at an address. */
-#define READ_NS(set, type, kind, address)                                                          \
+#define READ_NS(set, type, kind, address, typed)                                                   \
 	do {                                                                                       \
 		struct kind *namespace = (struct kind *)(address);                                 \
                                                                                                    \
 		(set)->inum[type] = 0;                                                             \
 		(set)->id[type] = 0;                                                               \
 		if (ns_present(type))                                                              \
-			compat_ns_numbers(&namespace->ns, &(set)->inum[type], &(set)->id[type]);   \
+			compat_ns_numbers(&namespace->ns, &(set)->inum[type], &(set)->id[type],    \
+					  typed);                                                  \
 		if (ns_present(type) && (type) == NSMON_NS_MNT)                                    \
-			compat_mnt_ns_id((struct mnt_namespace *)namespace, &(set)->id[type]);     \
+			compat_mnt_ns_id((struct mnt_namespace *)namespace, &(set)->id[type],      \
+					 typed);                                                   \
 	} while (0)
 
 /* Of what was read of a struct nsproxy in one piece. */
@@ -291,7 +333,7 @@ static __always_inline void read_ns_addresses(__u64 *of, struct task_struct *tas
 	of[NSMON_NS_TIME_FOR_CHILDREN] = time_for_children;
 }
 
-#define READ_IN_PLACE(type, kind) READ_NS(set, type, kind, set->id[type])
+#define READ_IN_PLACE(type, kind) READ_NS(set, type, kind, set->id[type], false)
 
 /* The namespaces of task. The addresses are read into the room of the ids, which are not known yet. */
 static __always_inline void read_ns_set(struct nsmon_ns_set *set, struct task_struct *task,
@@ -302,6 +344,30 @@ static __always_inline void read_ns_set(struct nsmon_ns_set *set, struct task_st
 	EACH_NS(READ_IN_PLACE);
 }
 
+/*
+ * The same by loads, of the current task and its own nsproxy: the verifier still
+ * knows what each points to. It wants to be told that there are credentials, too,
+ * where their type has a tag; there always are. Returns whether there are.
+ */
+static __always_inline bool load_ns_addresses(__u64 *of, struct task_struct *task,
+					      struct nsproxy *nsproxy)
+{
+	const struct cred *cred = task->real_cred;
+
+	if (!cred)
+		return false;
+	of[NSMON_NS_MNT] = (__u64)nsproxy->mnt_ns;
+	of[NSMON_NS_UTS] = (__u64)nsproxy->uts_ns;
+	of[NSMON_NS_IPC] = (__u64)nsproxy->ipc_ns;
+	of[NSMON_NS_NET] = (__u64)nsproxy->net_ns;
+	of[NSMON_NS_PID_FOR_CHILDREN] = (__u64)nsproxy->pid_ns_for_children;
+	of[NSMON_NS_USER] = (__u64)cred->user_ns;
+	of[NSMON_NS_CGROUP] = (__u64)nsproxy->cgroup_ns;
+	of[NSMON_NS_TIME] = (__u64)nsproxy->time_ns;
+	of[NSMON_NS_TIME_FOR_CHILDREN] = (__u64)nsproxy->time_ns_for_children;
+	return true;
+}
+
 #define RENEW(type, kind)                                                                          \
 	do {                                                                                       \
 		if (of[type] == found[type]) {                                                     \
@@ -309,22 +375,28 @@ static __always_inline void read_ns_set(struct nsmon_ns_set *set, struct task_st
 			now->id[type] = known->id[type];                                           \
 		} else {                                                                           \
 			of[type] = found[type];                                                    \
-			READ_NS(now, type, kind, found[type]);                                     \
+			READ_NS(now, type, kind, found[type], typed && (type) != NSMON_NS_PID);    \
 		}                                                                                  \
 	} while (0)
 
 /*
  * The same for a task whose namespaces were `known` when they were at the addresses
  * `of`, 0 where nothing is known: reads the numbers only of those that are others
- * now. An address is not taken again while the task is in what is there.
+ * now. An address is not taken again while the task is in what is there. typed: of
+ * the current task and its own nsproxy, as READ() has it.
  */
 static __always_inline void renew_ns_set(struct nsmon_ns_set *now, const struct nsmon_ns_set *known,
 					 __u64 *of, struct task_struct *task,
-					 struct nsproxy *nsproxy)
+					 struct nsproxy *nsproxy, const bool typed)
 {
 	__u64 found[NSMON_NS_TYPES];
 
-	read_ns_addresses(found, task, nsproxy);
+	if (!(typed && kernel_has.typed_task)) {
+		read_ns_addresses(found, task, nsproxy);
+	} else if (!load_ns_addresses(found, task, nsproxy)) {
+		*now = *known;
+		return;
+	}
 	found[NSMON_NS_PID] = of[NSMON_NS_PID] ? of[NSMON_NS_PID] : (__u64)task_pid_ns(task);
 	EACH_NS(RENEW);
 }

@@ -1000,6 +1000,22 @@ static void *thread_main(void *argument)
 	return NULL;
 }
 
+/* EAGAIN passes: seen on 5.10, rarely, in the midst of many births and ends. */
+static void create_thread(struct thread *t)
+{
+	const struct timespec while_it_passes = { .tv_nsec = 1000000 };
+
+	for (int tries = 0; tries < 1000; tries++) {
+		errno = pthread_create(&t->handle, NULL, thread_main, t);
+		if (!errno)
+			return;
+		if (errno != EAGAIN)
+			break;
+		nanosleep(&while_it_passes, NULL);
+	}
+	fatal("pthread_create");
+}
+
 /* A process whose threads walk each on its own. */
 static void walk_threads(struct walker *w)
 {
@@ -1024,9 +1040,7 @@ static void walk_threads(struct walker *w)
 		t[i].walker.quota = share;
 		t[i].walker.pooled = 0;
 		look(&t[i].creator, &w->seen);
-		errno = pthread_create(&t[i].handle, NULL, thread_main, &t[i]);
-		if (errno)
-			fatal("pthread_create");
+		create_thread(&t[i]);
 	}
 	w->is_main = true;
 	walk(w);
