@@ -82,7 +82,7 @@ static __always_inline void handle_cgroup_attach(struct cgroup *to, struct task_
 		BPF_CORE_READ(task, flags) & PF_FORKNOEXEC ? 0 : BPF_CORE_READ(task, self_exec_id);
 	if (!read_ns_set_of_other(&r->ns, task))
 		r->flags |= NSMON_PROC_PARTIAL;
-	read_task(&r->task, task);
+	read_task(&r->task, task, false);
 	submit(r);
 }
 

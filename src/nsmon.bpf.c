@@ -212,7 +212,7 @@ static __always_inline bool is_in_cgroup(struct task_struct *task)
 
 	if (!filter.cgroups)
 		return true;
-	id = cgroup_id(task_cgroup(task));
+	id = cgroup_id(task_cgroup(task, false), false);
 	return bpf_map_lookup_elem(&wanted_cgroups, &id);
 }
 
@@ -557,10 +557,11 @@ static __always_inline void handle_switch(struct task_struct *p, struct nsproxy 
  * creating task with -T, or where the new one is a thread; else the main
  * thread of the creating process. Returns whether it may differ at all.
  */
-static __always_inline bool may_differ(struct task_struct *child, struct task_struct *row)
+static __always_inline bool may_differ(struct task_struct *child, struct task_struct *row,
+				       bool typed)
 {
-	return BPF_CORE_READ(child, nsproxy) != BPF_CORE_READ(row, nsproxy) ||
-	       !same_user_ns(child, row) || !same_pid_ns(child, row);
+	return READ(typed, child, nsproxy) != READ(typed, row, nsproxy) ||
+	       !same_user_ns(child, row, typed) || !same_pid_ns(child, row, typed);
 }
 
 /*
@@ -568,11 +569,11 @@ static __always_inline bool may_differ(struct task_struct *child, struct task_st
  * refuses all else.
  */
 static __always_inline bool may_differ_at_birth(struct task_struct *child, bool process,
-						struct task_struct *creator)
+						struct task_struct *creator, bool typed)
 {
 	if (!process)
-		return BPF_CORE_READ(child, nsproxy) != BPF_CORE_READ(creator, nsproxy);
-	return may_differ(child, creator);
+		return READ(typed, child, nsproxy) != READ(typed, creator, nsproxy);
+	return may_differ(child, creator, typed);
 }
 
 /*
@@ -639,11 +640,11 @@ static __always_inline struct nsmon_ns_change *fork_change(struct task_struct *c
 }
 
 static __always_inline void fill_fork(struct nsmon_fork *f, struct task_struct *child,
-				      struct task_struct *creator)
+				      struct task_struct *creator, bool typed)
 {
 	struct task_struct *leader = READ(true, creator, group_leader);
 
-	read_task(&f->task, child);
+	read_task(&f->task, child, typed);
 	f->creator_pid = current_tgid();
 	f->creator_tid = current_tid();
 	f->creator_start_ns = READ(true, leader, start_boottime);
@@ -678,14 +679,15 @@ static __always_inline bool follow_child(__u32 creator, __u32 pid, bool process)
 	return true;
 }
 
-/* kernel/fork.c:copy_process(), at its end: the child is complete and has not run. */
-static __always_inline int handle_fork(struct task_struct *child, __u64 clone_flags, __u32 copy)
+/* kernel/fork.c:copy_process(), at its end: the child is complete and has not run. typed: see READ(). */
+static __always_inline int handle_fork(struct task_struct *child, __u64 clone_flags, __u32 copy,
+				       const bool typed)
 {
 	struct task_struct *creator = current_task();
 	struct task_struct *row = creator;
 	bool process = !(clone_flags & CLONE_THREAD);
 	__u32 creator_pid = current_tgid();
-	__u32 pid = process ? task_tgid(child) : creator_pid;
+	__u32 pid = process ? tgid_of(child, typed) : creator_pid;
 	struct nsmon_ns_change *change = NULL;
 	struct nsmon_counters *cpu;
 	struct nsmon_fork_ns *r;
@@ -702,7 +704,7 @@ static __always_inline int handle_fork(struct task_struct *child, __u64 clone_fl
 	/* From outside the view nobody has a row that it could differ from. */
 	full = whole || !creator_pid;
 	if (wants(NSMON_NS) &&
-	    (row != creator || full || may_differ_at_birth(child, process, creator)))
+	    (row != creator || full || may_differ_at_birth(child, process, creator, typed)))
 		change = fork_change(child, creator, row, copy, full);
 	if (!change && !want_fork)
 		return 0;
@@ -711,14 +713,14 @@ static __always_inline int handle_fork(struct task_struct *child, __u64 clone_fl
 		return 0;
 	if (want_fork)
 		__sync_fetch_and_add(&cpu->seen[NSMON_FORK], 1);
-	into = same_cgroup(child, creator) ? 0 : NSMON_FLAG_INTO;
+	into = same_cgroup(child, creator, typed) ? 0 : NSMON_FLAG_INTO;
 	if (!change) {
 		f = reserve(cpu, sizeof(*f), NSMON_FORK, into, false);
 		if (!f) {
 			count_lost(cpu, NSMON_FORK, 1);
 			return 0;
 		}
-		fill_fork(f, child, creator);
+		fill_fork(f, child, creator, typed);
 		submit(f);
 		return 0;
 	}
@@ -734,7 +736,7 @@ static __always_inline int handle_fork(struct task_struct *child, __u64 clone_fl
 		return 0;
 	}
 	r->change = *change;
-	fill_fork(&r->fork, child, creator);
+	fill_fork(&r->fork, child, creator, typed);
 	submit(r);
 	return 0;
 }
@@ -914,7 +916,7 @@ static __always_inline void report_exit(struct task_struct *task, bool group_dea
 		if (current_is_leader())
 			read_current_task(&r->task);
 		else
-			read_task(&r->task, BPF_CORE_READ(task, group_leader));
+			read_task(&r->task, READ(true, task, group_leader), true);
 		start = r->task.start_ns;
 	}
 	r->duration_ns = r->header.time - start;

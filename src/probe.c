@@ -224,6 +224,7 @@ static size_t list_hooks(struct hook hooks[LINKS_MAX], const struct probe *probe
 	bool execs = wants(options, NSMON_EXEC) || ns;
 	bool forks = wants(options, NSMON_FORK) || ns || follow;
 	bool gates = kernel->preempts_tracepoints;
+	bool typed = probe->skel->rodata->kernel_has.typed_task;
 	const struct hook common[] = {
 		/* Before any task is told to be in a cgroup, user space knows its name. */
 		{ PROGRAMS(on_cgroup_made), NULL, false, false, true },
@@ -232,7 +233,8 @@ static size_t list_hooks(struct hook hooks[LINKS_MAX], const struct probe *probe
 		{ PROGRAMS(on_cgroup_attach), NULL, false, false, wants(options, NSMON_CGROUP) },
 		{ PROGRAM(on_exit), NULL, false, false, exits && !gates },
 		{ PROGRAM(on_exec), NULL, false, false, execs && !gates },
-		{ PROGRAM(on_fork), NULL, false, false, forks && !gates },
+		{ PROGRAM(on_fork), NULL, false, false, forks && !gates && !typed },
+		{ PROGRAM(on_fork_typed), NULL, false, false, forks && !gates && typed },
 		{ PROGRAMS(gate_exit), NULL, false, false, exits && gates },
 		{ PROGRAMS(gate_exec), NULL, false, false, execs && gates },
 		{ PROGRAMS(gate_fork), NULL, false, false, forks && gates },

@@ -94,8 +94,15 @@ int on_fork(unsigned long long *ctx)
 	struct task_struct *child = (struct task_struct *)ctx[0];
 	const struct run_key key = fork_key(child);
 
-	handle_fork(child, ctx[1], copy_of(&key));
+	handle_fork(child, ctx[1], copy_of(&key), false);
 	return end_of_body(ctx);
+}
+
+/* The same where the verifier is to know what the child is. No gate can call it: their calls lead to one type alone. */
+SEC("?tp_btf/task_newtask")
+int on_fork_typed(unsigned long long *ctx)
+{
+	return handle_fork((struct task_struct *)ctx[0], ctx[1], 0, true);
 }
 
 SEC("?raw_tp/sched_process_exec")

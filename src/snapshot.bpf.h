@@ -48,7 +48,7 @@ static __always_inline bool has_row(struct task_struct *task)
 {
 	struct task_struct *leader = BPF_CORE_READ(task, group_leader);
 
-	return filter.threads || task == leader || may_differ(task, leader);
+	return filter.threads || task == leader || may_differ(task, leader, false);
 }
 
 /*
@@ -113,7 +113,7 @@ int snapshot(struct bpf_iter__task *ctx)
 		r.flags |= NSMON_PROC_BUSY;
 	if (!read_ns_set_of_other(&r.ns, task))
 		r.flags |= NSMON_PROC_PARTIAL;
-	read_task(&r.task, task);
+	read_task(&r.task, task, false);
 	r.flags |= proc_flags(task) | (wanted ? 0 : NSMON_PROC_OTHER);
 	bpf_seq_write(ctx->meta->seq, &r, sizeof(r));
 	return 0;

@@ -58,11 +58,16 @@ static __always_inline __u32 task_tgid(struct task_struct *task)
 	return tgid_of(task, false);
 }
 
-static __always_inline __u32 task_tid(struct task_struct *task)
+static __always_inline __u32 tid_of(struct task_struct *task, bool typed)
 {
 	if (view_level == 0)
-		return BPF_CORE_READ(task, pid);
+		return READ(typed, task, pid);
 	return pid_in_view(BPF_CORE_READ(task, thread_pid));
+}
+
+static __always_inline __u32 task_tid(struct task_struct *task)
+{
+	return tid_of(task, false);
 }
 
 /* Of the current task, which a helper tells without reading. */
@@ -99,43 +104,31 @@ static __always_inline __u32 task_vpid(struct task_struct *task, __u32 tgid, boo
 }
 
 /* Its cgroup in the hierarchy that container managers use: src/hierarchy.c chooses. */
-static __always_inline struct cgroup *task_cgroup(struct task_struct *task)
+static __always_inline struct cgroup *task_cgroup(struct task_struct *task, bool typed)
 {
-	struct css_set *set = BPF_CORE_READ(task, cgroups);
+	struct css_set *set = READ(typed, task, cgroups);
 	struct cgroup_subsys_state *css = NULL;
 
 	if (kernel_has.cgroup_controller == NSMON_CONTROLLER_NONE)
-		return BPF_CORE_READ(set, dfl_cgrp);
+		return READ(typed, set, dfl_cgrp);
+	if (typed && kernel_has.typed_task)
+		return set->subsys[compat_controller_index()]->cgroup;
 	bpf_probe_read_kernel(&css, sizeof(css), &set->subsys[0] + compat_controller_index());
 	return BPF_CORE_READ(css, cgroup);
 }
 
-/* The id of the current task's. */
-static __always_inline __u64 current_cgroup_id(void)
-{
-	struct task_struct *task = current_task();
-	struct css_set *set;
-	struct cgroup *cgroup;
-
-	if (kernel_has.cgroup_controller == NSMON_CONTROLLER_NONE)
-		return bpf_get_current_cgroup_id();
-	if (!kernel_has.typed_task)
-		return BPF_CORE_READ(task_cgroup(task), kn, id);
-	set = task->cgroups;
-	cgroup = set->subsys[compat_controller_index()]->cgroup;
-	return cgroup->kn->id;
-}
-
 /* Are both in the same? Most tasks share what says so. */
-static __always_inline bool same_cgroup(struct task_struct *a, struct task_struct *b)
+static __always_inline bool same_cgroup(struct task_struct *a, struct task_struct *b, bool typed)
 {
-	return BPF_CORE_READ(a, cgroups) == BPF_CORE_READ(b, cgroups) ||
-	       task_cgroup(a) == task_cgroup(b);
+	return READ(typed, a, cgroups) == READ(typed, b, cgroups) ||
+	       task_cgroup(a, typed) == task_cgroup(b, typed);
 }
 
-static __always_inline __u64 cgroup_id(struct cgroup *cgroup)
+static __always_inline __u64 cgroup_id(struct cgroup *cgroup, bool typed)
 {
-	return BPF_CORE_READ(cgroup, kn, id);
+	struct kernfs_node *kn = READ(typed, cgroup, kn);
+
+	return READ(typed, kn, id);
 }
 
 /* Real user and group id: they lie side by side. */
@@ -187,12 +180,12 @@ static __always_inline void read_rest_of_task(struct nsmon_task *out, struct tas
 	read_comm(out, task, typed);
 }
 
-static __always_inline void read_task(struct nsmon_task *out, struct task_struct *task)
+static __always_inline void read_task(struct nsmon_task *out, struct task_struct *task, bool typed)
 {
-	out->pid = task_tgid(task);
-	out->tid = task_tid(task);
-	out->cgroup_id = cgroup_id(task_cgroup(task));
-	read_rest_of_task(out, task, BPF_CORE_READ(task, group_leader), false);
+	out->pid = tgid_of(task, typed);
+	out->tid = tid_of(task, typed);
+	out->cgroup_id = cgroup_id(task_cgroup(task, typed), typed);
+	read_rest_of_task(out, task, READ(typed, task, group_leader), typed);
 }
 
 /* The same, where a helper tells what would have to be read of another. */
@@ -203,7 +196,9 @@ static __always_inline void read_current_task(struct nsmon_task *out)
 
 	out->pid = current_tgid();
 	out->tid = current_tid();
-	out->cgroup_id = current_cgroup_id();
+	out->cgroup_id = kernel_has.cgroup_controller == NSMON_CONTROLLER_NONE
+				 ? bpf_get_current_cgroup_id()
+				 : cgroup_id(task_cgroup(task, true), true);
 	read_rest_of_task(out, task, leader, true);
 }
 
@@ -216,20 +211,24 @@ static __always_inline struct pid_namespace *task_pid_ns(struct task_struct *tas
 }
 
 /* Are both in the same? At level 0 there is one only. */
-static __always_inline bool same_pid_ns(struct task_struct *a, struct task_struct *b)
+static __always_inline bool same_pid_ns(struct task_struct *a, struct task_struct *b, bool typed)
 {
-	struct pid *pid_a = BPF_CORE_READ(a, thread_pid), *pid_b = BPF_CORE_READ(b, thread_pid);
-	__u32 level_a = BPF_CORE_READ(pid_a, level), level_b = BPF_CORE_READ(pid_b, level);
+	struct pid *pid_a = READ(typed, a, thread_pid), *pid_b = READ(typed, b, thread_pid);
+	__u32 level_a = READ(typed, pid_a, level), level_b = READ(typed, pid_b, level);
 
 	return (level_a == 0 && level_b == 0) ||
 	       upid_at(pid_a, level_a).ns == upid_at(pid_b, level_b).ns;
 }
 
-static __always_inline bool same_user_ns(struct task_struct *a, struct task_struct *b)
+static __always_inline bool same_user_ns(struct task_struct *a, struct task_struct *b, bool typed)
 {
-	struct cred *cred_a = BPF_CORE_READ(a, real_cred), *cred_b = BPF_CORE_READ(b, real_cred);
+	const struct cred *cred_a = READ(typed, a, real_cred), *cred_b = READ(typed, b, real_cred);
 
-	return cred_a == cred_b || BPF_CORE_READ(cred_a, user_ns) == BPF_CORE_READ(cred_b, user_ns);
+	if (cred_a == cred_b)
+		return true;
+	if (typed && (!cred_a || !cred_b)) /* never: see load_ns_addresses() */
+		return false;
+	return READ(typed, cred_a, user_ns) == READ(typed, cred_b, user_ns);
 }
 
 /* Of the current task: the view from which all others are numbered. */
