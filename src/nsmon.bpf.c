@@ -319,7 +319,7 @@ static __always_inline void report_since(struct task_struct *task, const struct 
 {
 	struct nsmon_ns_set now = {};
 
-	read_ns_set(&now, task, BPF_CORE_READ(task, nsproxy));
+	load_ns_set(&now, task, READ(true, task, nsproxy), true);
 	report_change(task, old, &now, reason);
 }
 
@@ -547,7 +547,7 @@ static __always_inline void handle_switch(struct task_struct *p, struct nsproxy 
 			tell_early(task, call, new, NULL);
 		return;
 	}
-	read_ns_set(&old, task, BPF_CORE_READ(task, nsproxy));
+	load_ns_set(&old, task, READ(true, task, nsproxy), true);
 	read_ns_set(&now, task, new);
 	report_change(task, &old, &now, NSMON_REASON_KERNEL);
 }
@@ -611,7 +611,7 @@ static __always_inline void read_row(struct nsmon_ns_set *set, struct task_struc
 static __always_inline struct nsmon_ns_change *fork_change(struct task_struct *child,
 							   struct task_struct *creator,
 							   struct task_struct *row, __u32 copy,
-							   bool full)
+							   bool full, const bool typed)
 {
 	struct nsmon_ns_change *change;
 	__u32 made, wanted = 0;
@@ -621,10 +621,10 @@ static __always_inline struct nsmon_ns_change *fork_change(struct task_struct *c
 		return NULL;
 	__builtin_memset(change, 0, sizeof(*change));
 	if (row == creator)
-		read_ns_set(&change->old, creator, BPF_CORE_READ(creator, nsproxy));
+		load_ns_set(&change->old, creator, READ(true, creator, nsproxy), true);
 	else
 		read_row(&change->old, row, creator);
-	read_ns_set(&change->now, child, BPF_CORE_READ(child, nsproxy));
+	load_ns_set(&change->now, child, READ(typed, child, nsproxy), typed);
 	made = made_by_clone(child, creator);
 #pragma unroll
 	for (int i = 0; i < NSMON_NS_TYPES; i++)
@@ -705,7 +705,7 @@ static __always_inline int handle_fork(struct task_struct *child, __u64 clone_fl
 	full = whole || !creator_pid;
 	if (wants(NSMON_NS) &&
 	    (row != creator || full || may_differ_at_birth(child, process, creator, typed)))
-		change = fork_change(child, creator, row, copy, full);
+		change = fork_change(child, creator, row, copy, full, typed);
 	if (!change && !want_fork)
 		return 0;
 	cpu = this_cpu_counters();
@@ -954,7 +954,7 @@ static __always_inline int handle_exit(struct task_struct *task, bool group_dead
 			struct nsmon_ns_set set = {};
 
 			leader_ended = true;
-			read_ns_set(&set, task, BPF_CORE_READ(task, nsproxy));
+			load_ns_set(&set, task, READ(true, task, nsproxy), true);
 			bpf_map_update_elem(&ended_leaders, &pid, &set, BPF_ANY);
 		}
 	}

@@ -400,6 +400,24 @@ static __always_inline void renew_ns_set(struct nsmon_ns_set *now, const struct 
 	EACH_NS(RENEW);
 }
 
+#define READ_FOUND(type, kind) READ_NS(set, type, kind, found[type], (type) != NSMON_NS_PID)
+
+/* As read_ns_set(). typed: task and nsproxy are as READ() has it; set is all 0. */
+static __always_inline void load_ns_set(struct nsmon_ns_set *set, struct task_struct *task,
+					struct nsproxy *nsproxy, const bool typed)
+{
+	__u64 found[NSMON_NS_TYPES];
+
+	if (!(typed && kernel_has.typed_task)) {
+		read_ns_set(set, task, nsproxy);
+		return;
+	}
+	if (!load_ns_addresses(found, task, nsproxy))
+		return;
+	found[NSMON_NS_PID] = (__u64)task_pid_ns(task);
+	EACH_NS(READ_FOUND);
+}
+
 /* The namespaces of process 1 as nsmon numbers it. */
 struct nsmon_ns_set view_host;
 
@@ -442,7 +460,8 @@ static __always_inline __u32 diff_ns_sets(const struct nsmon_ns_set *a,
 
 /*
  * Types of a child's namespaces that its clone() made: those that the creator
- * would not have handed on by a plain fork. By pointer: all of them are alive.
+ * would not have handed on by a plain fork. By pointer: all of them are alive. By
+ * probe reads, since the verifier lets nobody compute with pointers that it knows.
  */
 static __always_inline __u32 made_by_clone(struct task_struct *child, struct task_struct *creator)
 {
