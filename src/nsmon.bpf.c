@@ -536,7 +536,9 @@ static __always_inline void handle_switch(struct task_struct *p, struct nsproxy 
 	struct nsmon_ns_set old = {};
 	struct nsmon_ns_set now = {};
 
-	if (!new || p != task || !current_tid() || !is_followed(current_tgid()))
+	/* Not with `task`: the compiler would take p in its place, of which nothing is known. */
+	if (!new || (__u64)p != bpf_get_current_task() || !current_tid() ||
+	    !is_followed(current_tgid()))
 		return;
 	__sync_fetch_and_add(&switches, 1);
 	call = current_pending();

@@ -63,6 +63,8 @@ struct probe {
 	bool preempts; /* programs may be skipped */
 	bool tells_early; /* for want of a probe at the end of a call: see tell_early() */
 	bool may_be_late; /* see probe_may_be_late() */
+	bool typed; /* programs load what the verifier knows the type of */
+	bool refused; /* the verifier did not take the programs */
 	struct bpf_link *iterator; /* NULL: this kernel has none */
 	struct bpf_link *links[LINKS_MAX];
 	size_t link_count;
@@ -141,9 +143,6 @@ static void configure_events(struct nsmon_bpf *skel, const struct kernel *kernel
 	rodata->kernel_has.group_dead_arg = kernel_tracepoint_args(btf, "sched_process_exit") >= 2;
 	rodata->kernel_has.exec_switches_time = kernel_has_function(btf, "exec_task_namespaces");
 	rodata->kernel_has.preempts_programs = kernel->preempts_tracepoints;
-	/* The verifier takes its types from the kernel itself, not from a file. */
-	rodata->kernel_has.typed_task = access(KERNEL_BTF_PATH, F_OK) == 0 &&
-					kernel_has_function(btf, "bpf_get_current_task_btf");
 	if (kernel->preempts_tracepoints)
 		bpf_map__set_max_entries(skel->maps.runs, RUNS_MAX);
 }
@@ -224,7 +223,7 @@ static size_t list_hooks(struct hook hooks[LINKS_MAX], const struct probe *probe
 	bool execs = wants(options, NSMON_EXEC) || ns;
 	bool forks = wants(options, NSMON_FORK) || ns || follow;
 	bool gates = kernel->preempts_tracepoints;
-	bool typed = probe->skel->rodata->kernel_has.typed_task;
+	bool typed = probe->typed;
 	const struct hook common[] = {
 		/* Before any task is told to be in a cgroup, user space knows its name. */
 		{ PROGRAMS(on_cgroup_made), NULL, false, false, true },
@@ -638,6 +637,7 @@ static int open_backend(struct probe *probe, const struct options *options,
 	find_view(probe->skel, btf);
 	configure(probe->skel, options, kernel);
 	configure_events(probe->skel, kernel, btf);
+	probe->skel->rodata->kernel_has.typed_task = probe->typed;
 	probe->tells_early = probe->backend == BACKEND_KPROBE && wants(options, NSMON_NS) &&
 			     trial_kprobe_at(CALL_END) != 0;
 	probe->skel->rodata->kernel_has.told_early = probe->tells_early;
@@ -646,8 +646,10 @@ static int open_backend(struct probe *probe, const struct options *options,
 	if (err)
 		return err;
 	err = load_skeleton(probe);
-	if (err)
+	if (err) {
+		probe->refused = err == -EACCES || err == -EINVAL;
 		return refuse_load(refusal, err, probe->backend, kernel);
+	}
 	probe->preempts = kernel->built_preemptible;
 	err = connect_bodies(probe->skel);
 	if (err)
@@ -670,7 +672,7 @@ static int open_backend(struct probe *probe, const struct options *options,
 	return attach(probe, hooks, count, refusal);
 }
 
-static struct probe *new_probe(enum backend backend)
+static struct probe *new_probe(enum backend backend, bool typed)
 {
 	struct probe *probe = calloc(1, sizeof(*probe));
 
@@ -678,25 +680,42 @@ static struct probe *new_probe(enum backend backend)
 		return NULL;
 	probe->backend = backend;
 	probe->excerpt_fd = -1;
+	probe->typed = typed;
 	return probe;
 }
 
+/*
+ * What the verifier lets programs load of typed pointers has grown stricter over time:
+ * where it refuses, they read by helpers, as on kernels that know no such types. It
+ * takes the types from the kernel itself, not from a file.
+ */
 static int open_with_btf(struct probe **result, const struct options *options,
 			 const struct kernel *kernel, const struct btf *btf, enum backend backend,
 			 struct probe_refusal *refusal)
 {
-	struct probe *probe = new_probe(backend);
+	bool typed = access(KERNEL_BTF_PATH, F_OK) == 0 &&
+		     kernel_has_function(btf, "bpf_get_current_task_btf");
+	bool again;
 	int err;
 
-	if (!probe)
-		return refuse(refusal, -ENOMEM, "%s", strerror(ENOMEM));
-	err = open_backend(probe, options, kernel, btf, refusal);
-	if (err) {
+	do {
+		struct probe *probe = new_probe(backend, typed);
+
+		if (!probe)
+			return refuse(refusal, -ENOMEM, "%s", strerror(ENOMEM));
+		err = open_backend(probe, options, kernel, btf, refusal);
+		if (!err) {
+			*result = probe;
+			return 0;
+		}
+		again = typed && probe->refused;
+		if (again)
+			log_debug("%s: loading again, without typed pointers",
+				  backend_names[backend]);
 		probe_close(probe);
-		return err;
-	}
-	*result = probe;
-	return 0;
+		typed = false;
+	} while (again);
+	return err;
 }
 
 static void refuse_btf(struct probe_refusal *refusal, const char *path)
@@ -797,7 +816,7 @@ int probe_open_iterating(struct probe **result, const struct kernel *kernel,
 	btf = load_btf(NULL, refusal);
 	if (!btf)
 		return -refusal->error;
-	probe = new_probe(BACKEND_AUTO);
+	probe = new_probe(BACKEND_AUTO, false);
 	err = probe ? open_iterating(probe, kernel, btf, refusal)
 		    : refuse(refusal, -ENOMEM, "%s", strerror(ENOMEM));
 	free_btf(btf);

@@ -119,8 +119,8 @@ int on_exit(unsigned long long *ctx)
 {
 	struct task_struct *task = current_task();
 	struct signal_struct *signal = READ(true, task, signal);
-	bool group_dead = kernel_has.group_dead_arg ? (bool)ctx[1]
-						    : READ(true, signal, live.counter) == 0;
+	bool group_dead =
+		kernel_has.group_dead_arg ? (bool)ctx[1] : READ(true, signal, live.counter) == 0;
 
 	handle_exit(task, group_dead);
 	return end_of_body(ctx);

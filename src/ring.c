@@ -47,9 +47,9 @@ struct ring {
 static int map_window(struct ring *ring, size_t at, size_t bytes)
 {
 	bool same = ring->window && bytes == ring->window_bytes;
-	char *window = mmap(same ? ring->window : NULL, bytes, PROT_READ,
-			    MAP_SHARED | (same ? MAP_FIXED : 0), ring->fd,
-			    (off_t)(2 * ring->page + at));
+	char *window =
+		mmap(same ? ring->window : NULL, bytes, PROT_READ,
+		     MAP_SHARED | (same ? MAP_FIXED : 0), ring->fd, (off_t)(2 * ring->page + at));
 
 	if (window == MAP_FAILED)
 		return -errno;

@@ -172,8 +172,7 @@ static __always_inline void read_rest_of_task(struct nsmon_task *out, struct tas
 					      struct task_struct *leader, bool typed)
 {
 	out->thread_start_ns = READ(typed, task, start_boottime);
-	out->start_ns =
-		leader == task ? out->thread_start_ns : READ(typed, leader, start_boottime);
+	out->start_ns = leader == task ? out->thread_start_ns : READ(typed, leader, start_boottime);
 	out->ppid = tgid_of(READ(typed, task, real_parent), typed);
 	out->vpid = task_vpid(task, out->pid, typed);
 	read_ids(out, READ(typed, task, real_cred), typed);
