@@ -119,6 +119,18 @@ def rate(tracer, kind, per_second, seconds):
             "cpu_share": cpu * 1e9 / said["ns"], "disturbed": why}
 
 
+def flood(tracers, operations, turns, say):
+    """{name: CPU seconds of the tracer for 10⁶ forks with their exits, of each turn}; in each turn all of them, one after
+    the other."""
+    costs = {tracer.name: [] for tracer in tracers}
+    for turn in range(turns):
+        for tracer in tracers:
+            say(f"flood of forks, {turn + 1} of {turns}: {tracer.name}")
+            used = measure.traced("fork", operations, tracer)[2]
+            costs[tracer.name].append(used["cpu_s"] * 1e6 / operations)
+    return costs
+
+
 def read_lines(fd, wanted, patience=10):
     """Times at which lines with `wanted` came, until nothing comes any more."""
     times, rest = [], b""

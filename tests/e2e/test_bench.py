@@ -173,7 +173,7 @@ def test_instructions_are_judged_to_one(bench, monkeypatch):
 def test_results_are_written(bench, working, tmp_path):
     results = tmp_path / "RESULTS.md"
     done = subprocess.run([BENCH / "run", "--quick", "--scale", "0.02", "--pairs", "1", "--workloads", "fork,setns,getppid",
-                           "--parts", "pairs,kernel,rate,latency,idle,start,writers", "--idle", "1", "--results", results],
+                           "--parts", "pairs,flood,kernel,rate,latency,idle,start,writers", "--idle", "1", "--results", results],
                           stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, timeout=300, check=False,
                           env=dict(os.environ, NSMON=lib.NSMON))
     assert done.returncode == 0, done.stderr
