@@ -426,7 +426,7 @@ static __noinline void handle_enter(enum nsmon_reason reason, __u64 flags, __u64
 	else
 		__sync_fetch_and_add(&calls, 1);
 	if (reason != NSMON_REASON_CLONE)
-		renew_ns_set(set_of(p), set_of(p), p->of, task, READ(true, task, nsproxy), true);
+		renew_ns_set(set_of(p), NULL, p->of, task, READ(true, task, nsproxy), true);
 	p->flags = flags;
 	p->clone_args = clone_args;
 	p->start_ns = start_ns;

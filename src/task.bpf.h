@@ -369,8 +369,10 @@ static __always_inline bool load_ns_addresses(__u64 *of, struct task_struct *tas
 #define RENEW(type, kind)                                                                          \
 	do {                                                                                       \
 		if (of[type] == found[type]) {                                                     \
-			now->inum[type] = known->inum[type];                                       \
-			now->id[type] = known->id[type];                                           \
+			if (known) {                                                               \
+				now->inum[type] = known->inum[type];                               \
+				now->id[type] = known->id[type];                                   \
+			}                                                                          \
 		} else {                                                                           \
 			of[type] = found[type];                                                    \
 			READ_NS(now, type, kind, found[type], typed && (type) != NSMON_NS_PID);    \
@@ -380,8 +382,9 @@ static __always_inline bool load_ns_addresses(__u64 *of, struct task_struct *tas
 /*
  * The same for a task whose namespaces were `known` when they were at the addresses
  * `of`, 0 where nothing is known: reads the numbers only of those that are others
- * now. An address is not taken again while the task is in what is there. typed: of
- * the current task and its own nsproxy, as READ() has it.
+ * now. An address is not taken again while the task is in what is there. NULL: they
+ * are known in `now` itself. typed: of the current task and its own nsproxy, as READ()
+ * has it.
  */
 static __always_inline void renew_ns_set(struct nsmon_ns_set *now, const struct nsmon_ns_set *known,
 					 __u64 *of, struct task_struct *task,
@@ -392,7 +395,8 @@ static __always_inline void renew_ns_set(struct nsmon_ns_set *now, const struct 
 	if (!(typed && kernel_has.typed_task)) {
 		read_ns_addresses(found, task, nsproxy);
 	} else if (!load_ns_addresses(found, task, nsproxy)) {
-		*now = *known;
+		if (known)
+			*now = *known;
 		return;
 	}
 	found[NSMON_NS_PID] = of[NSMON_NS_PID] ? of[NSMON_NS_PID] : (__u64)task_pid_ns(task);
