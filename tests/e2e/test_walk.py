@@ -151,26 +151,39 @@ def summary(r):
     return (kind, r)
 
 
+def without_missing(want, got):
+    """How many of want are missing in got, which has nothing else and in no other order; None where it has."""
+    rest = iter(want)
+    return len(want) - len(got) if all(any(w == g for w in rest) for g in got) else None
+
+
 def compare(expected, records):
-    """Holds a stream against what the book lets one expect."""
+    """Holds a stream against what the book lets one expect. Where the kernel may skip all programs of an event, as many
+    records may be missing as nsmon says are lost; what it found out of them afterwards is left aside."""
     name = f"seed {expected.begin.get('seed')}"
+    stop = records[-1]
+    lost = stop["lost"] if machine.overcounts() else 0
     actual = {}
     for r in records[1:-1]:
         assert "pid" in r, f"{name}: {r}"
-        actual.setdefault((r["pid"], r["tid"]), []).append(summary(r))
+        if not (lost and r.get("recovered")):
+            actual.setdefault((r["pid"], r["tid"]), []).append(summary(r))
     streams = {k: v for k, v in expected.streams.items() if v}
     first = (expected.begin["pid"],) * 2
     if actual.get(first, [()])[0][0] == "fork":  # nsmon's own pid is not in the book
         actual[first][0] = ("fork", None, None)
     for key in sorted(set(streams) | set(actual)):
         want, got = streams.get(key, []), actual.get(key, [])
+        missing = without_missing(want, got) if lost else None
+        if missing is not None and missing <= lost:
+            lost -= missing
+            continue
         for i in range(max(len(want), len(got))):
             if want[i : i + 1] != got[i : i + 1]:
                 raise AssertionError(
                     f"{name}: record {i + 1} of task {key[0]}/{key[1]} is {got[i : i + 1]} and should be "
-                    f"{want[i : i + 1]}; all of it: {got}; the book says: {want}"
+                    f"{want[i : i + 1]}; all of it: {got}; the book says: {want}; the end: {stop}"
                 )
-    stop = records[-1]
     assert stop["lost"] == 0 or machine.preempts(), stop
     assert stop.get("switches") == stop.get("switches_known"), stop
 
