@@ -372,8 +372,8 @@ static __always_inline void forget_call(__u32 tid)
 }
 
 /*
- * Tells what a call of the current task has changed. That it is under way is said until after that, so
- * that it is said as long as the change is not told: see read_row().
+ * Tells what a call of the current task has changed. That it is under way is said until
+ * after that, so that it is said as long as the change is not told: see read_row().
  */
 static __always_inline void settle(struct task_struct *task, struct pending *p)
 {
