@@ -146,6 +146,7 @@ def test_backend(tmp_path, claims, backend):
             lib.check_case(expected, records, case)
 
 
+@pytest.mark.vital
 def test_auto_says_what_it_takes(claims):
     """Where auto does not get the best backend, one line says which one it took, and why."""
     if "auto" not in claims:

@@ -496,6 +496,7 @@ def without_btf(tmp_path, program):
     return ["unshare", "-m", "--propagation", "private", "sh", script]
 
 
+@pytest.mark.quick
 def test_no_btf(without_btf):
     """Where it was looked for, the option, and what the kernel would need; nothing was started."""
     run = lib.run([*without_btf, *lib.nsmon_argv("-q", command=["true"])])
@@ -506,6 +507,7 @@ def test_no_btf(without_btf):
         assert part in error
 
 
+@pytest.mark.quick
 @pytest.mark.each_backend
 def test_btf_from_a_file(tmp_path, without_btf):
     """The same records with a file as the only BTF there is, as on a kernel built without."""

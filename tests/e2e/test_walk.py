@@ -151,33 +151,24 @@ def summary(r):
     return (kind, r)
 
 
-def without_missing(want, got):
-    """How many of want are missing in got, which has nothing else and in no other order; None where it has."""
-    rest = iter(want)
-    return len(want) - len(got) if all(any(w == g for w in rest) for g in got) else None
-
-
-def compare(expected, records):
-    """Holds a stream against what the book lets one expect. Where the kernel may skip all programs of an event, as many
-    records may be missing as nsmon says are lost; what it found out of them afterwards is left aside."""
-    name = f"seed {expected.begin.get('seed')}"
-    stop = records[-1]
-    lost = stop["lost"] if machine.overcounts() else 0
+def sort_out(expected, records, name):
+    """(what the book lets one expect, what there is) of each task that has anything, as records in order."""
     actual = {}
     for r in records[1:-1]:
         assert "pid" in r, f"{name}: {r}"
-        if not (lost and r.get("recovered")):
-            actual.setdefault((r["pid"], r["tid"]), []).append(summary(r))
+        actual.setdefault((r["pid"], r["tid"]), []).append(summary(r))
     streams = {k: v for k, v in expected.streams.items() if v}
     first = (expected.begin["pid"],) * 2
     if actual.get(first, [()])[0][0] == "fork":  # nsmon's own pid is not in the book
         actual[first][0] = ("fork", None, None)
-    for key in sorted(set(streams) | set(actual)):
-        want, got = streams.get(key, []), actual.get(key, [])
-        missing = without_missing(want, got) if lost else None
-        if missing is not None and missing <= lost:
-            lost -= missing
-            continue
+    return {key: (streams.get(key, []), actual.get(key, [])) for key in sorted(set(streams) | set(actual))}
+
+
+def compare(expected, records):
+    """Holds a stream against what the book lets one expect."""
+    name = f"seed {expected.begin.get('seed')}"
+    stop = records[-1]
+    for key, (want, got) in sort_out(expected, records, name).items():
         for i in range(max(len(want), len(got))):
             if want[i : i + 1] != got[i : i + 1]:
                 raise AssertionError(
@@ -186,6 +177,19 @@ def compare(expected, records):
                 )
     assert stop["lost"] == 0 or machine.preempts(), stop
     assert stop.get("switches") == stop.get("switches_known"), stop
+
+
+def missing(expected, records):
+    """How many records of the book are missing in a stream that is right in all else; None where it is not. What was
+    found out of them afterwards is left aside."""
+    count = 0
+    told = [r for r in records if not r.get("recovered")]
+    for want, got in sort_out(expected, told, "missing").values():
+        rest = iter(want)
+        if not all(any(w == g for w in rest) for g in got):
+            return None
+        count += len(want) - len(got)
+    return count
 
 
 # ---- runs ----
@@ -201,7 +205,16 @@ class Walk:
         assert len(self.steps) == steps or not steps
 
     def compare(self):
-        compare(Expected(self.book, self.threads), self.records)
+        expected = Expected(self.book, self.threads)
+        try:
+            compare(expected, self.records)
+        except AssertionError:
+            lost = self.records[-1]["lost"]
+            count = missing(expected, self.records) if lost and machine.overcounts() else None
+            if count is None or count > lost:
+                raise
+            # Not in silence: the report has it as a reason.
+            pytest.skip(f"this kernel skipped runs of nsmon's programs: {count} records are missing, and {lost} counted as lost")
 
 
 @pytest.fixture(scope="session")
@@ -299,6 +312,7 @@ def test_the_comparison_can_fail(long_walk):
     expected = Expected(long_walk.book)
     records = long_walk.records
     compare(expected, records)
+    assert missing(expected, records) == 0
     last = None
     tried = set()
     for i, r in enumerate(records[1:-1], 1):
@@ -318,6 +332,7 @@ def test_the_comparison_can_fail(long_walk):
             tried.add(kind)
             with pytest.raises(AssertionError):
                 compare(expected, stream)
+            assert missing(expected, stream) == (1 if what == "missing" else None), kind
     assert len(tried) > 25
 
 

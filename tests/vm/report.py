@@ -21,8 +21,9 @@ PASSED, FAILED, SKIPPED = "passed", "FAILED", "skipped"
 class Column:
     """One kernel with one backend."""
 
-    def __init__(self, directory, kernel, backend):
-        self.kernel, self.backend = kernel, backend
+    def __init__(self, directory, kernel, backend, expected=None):
+        """expected: is this kernel known to offer this backend? None: nobody knows."""
+        self.kernel, self.backend, self.expected = kernel, backend, expected
         self.name = f"{kernel} {backend}"
         base = os.path.join(directory, f"{kernel}.{backend}")
         self.check = read_json(os.path.join(directory, f"{kernel}.check.json"))
@@ -30,6 +31,7 @@ class Column:
         for path in sorted(glob.glob(glob.escape(base) + ".*.xml")):
             self.cases.update(read_cases(path))
         self.verifier = read_verifier(os.path.join(base, "cases-threads", "err"))
+        self.instead = read_text(os.path.join(directory, f"{kernel}.instead"))  # of which kernel it stands in the place
 
     @property
     def release(self):
@@ -43,7 +45,16 @@ class Column:
     def count(self, outcome):
         return sum(found == outcome for found, _ in self.cases.values())
 
+    @property
+    def surprise(self):
+        """It works where it is known not to, or the other way round; None where it does as expected."""
+        if self.expected is None or not self.check or self.expected == (self.refusal is None):
+            return None
+        return "FAILED: tests/vm/kernels says that it " + ("works" if self.expected else "does not work")
+
     def summary(self):
+        if self.surprise:
+            return "; ".join(filter(None, (self.surprise, self.refusal)))
         if self.cases:
             return ", ".join(f"{self.count(outcome)} {outcome}" for outcome in (PASSED, FAILED, SKIPPED))
         if self.refusal:
@@ -52,7 +63,7 @@ class Column:
 
     @property
     def good(self):
-        return bool(self.cases) and not self.count(FAILED) or bool(self.refusal)
+        return not self.surprise and (bool(self.cases) and not self.count(FAILED) or bool(self.refusal))
 
 
 def read_json(path):
@@ -61,6 +72,14 @@ def read_json(path):
             return json.load(file)
     except (OSError, ValueError):
         return None
+
+
+def read_text(path):
+    try:
+        with open(path, encoding="utf-8") as file:
+            return file.read().strip()
+    except OSError:
+        return ""
 
 
 def read_cases(path):
@@ -124,8 +143,21 @@ def overview(columns):
     for kernel in kernels:
         of_kernel = {c.backend: c for c in columns if c.kernel == kernel}
         release = next((c.release for c in of_kernel.values() if c.release), "")
+        release += "".join({f" ({c.instead})" for c in of_kernel.values() if c.instead})
         rows.append([kernel, release, *(of_kernel[b].summary() if b in of_kernel else "not asked for" for b in BACKENDS)])
     return markdown(["kernel", "release", *BACKENDS], rows)
+
+
+HERE, ELSEWHERE = "-", "."  # not in this column, but in another of this kernel; in none of this kernel
+
+LEGEND = (f"`{HERE}` run with another backend of this kernel, since it is the same with all of them; `{ELSEWHERE}` not run on this "
+          "kernel: the test says that it is the same on every one, or is not among the most telling ones, which run on each. "
+          "`make test-vm KERNEL=NAME` runs all of them on one.")
+
+
+def blank(column, columns, has):
+    """The mark of a cell that is empty; has: does another column have it?"""
+    return HERE if any(c.kernel == column.kernel and has(c) for c in columns) else ELSEWHERE
 
 
 def groups(columns):
@@ -143,7 +175,7 @@ def groups(columns):
             cell = [str(passed)] if passed else []
             cell += [f"{failed} FAILED"] if failed else []
             cell += [f"{n} not {mark}" for mark, n in skipped.items()]
-            row.append(", ".join(cell) or "-")
+            row.append(", ".join(cell) or blank(column, ran, lambda c: any(key[:2] == function for key in c.cases)))
         rows.append(row)
     return markdown(["tests that passed", *(c.name for c in ran)], rows), notes.lines()
 
@@ -156,7 +188,8 @@ def every_case(columns):
         row = ["{}::{}{}".format(*key[:2], f"[{key[2]}]" if key[2] else "")]
         for column in ran:
             outcome, reason = column.cases.get(key, (None, None))
-            row.append({PASSED: "+", FAILED: "FAILED", None: "."}.get(outcome) or notes.mark(reason))
+            row.append({PASSED: "+", FAILED: "FAILED", None: blank(column, ran, lambda c: key in c.cases)}.get(outcome)
+                       or notes.mark(reason))
         rows.append(row)
     return markdown(["case", *(c.name for c in ran)], rows), notes.lines()
 
@@ -166,6 +199,8 @@ def verification(columns):
     rows, warnings = [], []
     for column in columns:
         if not column.verifier:
+            if column.cases and not column.refusal:
+                warnings.append(f"WARNING: {column.name}: what verification cost is not known")
             continue
         costs = sorted(column.verifier.items(), key=lambda item: -item[1][0])
         rows.append([column.name, column.release or "", ", ".join(f"{program} {cost}" for program, (cost, _) in costs)])
@@ -174,14 +209,19 @@ def verification(columns):
     return markdown(["column", "release", "instructions processed by the verifier"], rows) + warnings
 
 
-def report(columns):
-    """(what is shown at the end, the whole for the file)."""
+def left_out(columns, functions):
+    """Of all test functions, those that ran in no column."""
+    ran = {key[:2] for c in columns for key in c.cases}
+    names = ["::".join(function) for function in functions if function not in ran]
+    return ["In no column, since none of these runs selected them: " + ", ".join(names) + ".", ""] if names else []
+
+
+def report(columns, functions=()):
+    """(what is shown at the end, the whole for the file). functions: (file, name) of all that there are."""
     grouped, grouped_notes = groups(columns)
     cases, case_notes = every_case(columns)
     short = ["", "## Kernels and backends", "", *overview(columns), "", "## Verification", "", *verification(columns),
-             "", "## Tests", "", "`-`: run with another backend of this kernel, since it is the same with all of them.", "",
-             *grouped, "", *grouped_notes, ""]
+             "", "## Tests", "", LEGEND, "", *grouped, "", *left_out(columns, functions), *grouped_notes, ""]
     whole = ["<!-- made by tests/vm/matrix -->", *short, "## Cases", "",
-             "`+` passed; a number: this kernel cannot have it, for the reason below; `.` run with another backend, since it "
-             "is the same with all of them.", "", *cases, "", *case_notes, ""]
+             f"`+` passed; a number: this kernel cannot have it, for the reason below. {LEGEND}", "", *cases, "", *case_notes, ""]
     return "\n".join(short) + "\n", "\n".join(whole) + "\n"
