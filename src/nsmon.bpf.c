@@ -226,9 +226,10 @@ static __always_inline __u32 count_bits(__u32 bits)
 	return n;
 }
 
-/* One record for a change with one reason. `now` may be the stack's. */
+/* One record for a change with one reason. `now` may be the stack's. typed: see read_current_task(). */
 static __always_inline void report_change(struct task_struct *task, const struct nsmon_ns_set *old,
-					  const struct nsmon_ns_set *now, enum nsmon_reason reason)
+					  const struct nsmon_ns_set *now, enum nsmon_reason reason,
+					  const bool typed)
 {
 	__u32 changed = diff_ns_sets(old, now) & filter.types;
 	struct nsmon_counters *cpu;
@@ -247,7 +248,7 @@ static __always_inline void report_change(struct task_struct *task, const struct
 		count_lost(cpu, NSMON_NS, n);
 		return;
 	}
-	read_current_task(&r->task);
+	read_current_task(&r->task, typed);
 	r->change.old = *old;
 	r->change.now = *now;
 	r->change.changed = changed;
@@ -272,7 +273,7 @@ static __always_inline void report_failed(struct task_struct *task, const struct
 		count_lost(cpu, NSMON_NS, 1);
 		return;
 	}
-	read_current_task(&r->task);
+	read_current_task(&r->task, false);
 	r->flags = p->flags;
 	r->error = -ret;
 	r->reason = p->reason;
@@ -319,8 +320,8 @@ static __always_inline void report_since(struct task_struct *task, const struct 
 {
 	struct nsmon_ns_set now = {};
 
-	load_ns_set(&now, task, READ(true, task, nsproxy), true);
-	report_change(task, old, &now, reason);
+	read_ns_set(&now, task, BPF_CORE_READ(task, nsproxy));
+	report_change(task, old, &now, reason, false);
 }
 
 static __always_inline struct nsmon_ns_set *set_of(struct pending *p)
@@ -375,14 +376,14 @@ static __always_inline void forget_call(__u32 tid)
  * Tells what a call of the current task has changed. That it is under way is said until
  * after that, so that it is said as long as the change is not told: see read_row().
  */
-static __always_inline void settle(struct task_struct *task, struct pending *p)
+static __always_inline void settle(struct task_struct *task, struct pending *p, const bool typed)
 {
 	struct nsmon_ns_set *now = next_set_of(p);
 
 	if (p->reason == NSMON_REASON_CLONE)
 		return;
-	renew_ns_set(now, set_of(p), p->of, task, READ(true, task, nsproxy), true);
-	report_change(task, set_of(p), now, p->reason);
+	renew_ns_set(now, set_of(p), p->of, task, READ(typed, task, nsproxy), typed);
+	report_change(task, set_of(p), now, p->reason, typed);
 	p->which++;
 }
 
@@ -422,7 +423,7 @@ static __noinline void handle_enter(enum nsmon_reason reason, __u64 flags, __u64
 		return;
 	}
 	if (p->reason) /* of a call whose end was missed */
-		settle(task, p);
+		settle(task, p, false);
 	else
 		__sync_fetch_and_add(&calls, 1);
 	if (reason != NSMON_REASON_CLONE)
@@ -444,7 +445,7 @@ static __noinline void handle_leave(long ret)
 	if (!p)
 		return;
 	if (ret >= 0) {
-		settle(task, p);
+		settle(task, p, true);
 	} else if (filter.failed && ret > -ERESTARTSYS && wants(NSMON_NS)) {
 		/* At the beginning the page may not have been there yet. */
 		if (p->clone_args)
@@ -468,7 +469,7 @@ static __always_inline void handle_done(void)
 	struct pending *p = current_pending();
 
 	if (p)
-		settle(current_task(), p);
+		settle(current_task(), p, true);
 }
 
 /*
@@ -489,7 +490,7 @@ static __always_inline void tell_early(struct task_struct *task, struct pending 
 		p->of[NSMON_NS_USER] = (__u64)user;
 		READ_NS(now, NSMON_NS_USER, user_namespace, user, false);
 	}
-	report_change(task, set_of(p), now, p->reason);
+	report_change(task, set_of(p), now, p->reason, false);
 	p->which++;
 }
 
@@ -549,9 +550,9 @@ static __always_inline void handle_switch(struct task_struct *p, struct nsproxy 
 			tell_early(task, call, new, NULL);
 		return;
 	}
-	load_ns_set(&old, task, READ(true, task, nsproxy), true);
+	read_ns_set(&old, task, BPF_CORE_READ(task, nsproxy));
 	read_ns_set(&now, task, new);
-	report_change(task, &old, &now, NSMON_REASON_KERNEL);
+	report_change(task, &old, &now, NSMON_REASON_KERNEL, false);
 }
 
 /*
@@ -560,10 +561,10 @@ static __always_inline void handle_switch(struct task_struct *p, struct nsproxy 
  * thread of the creating process. Returns whether it may differ at all.
  */
 static __always_inline bool may_differ(struct task_struct *child, struct task_struct *row,
-				       bool typed)
+				       const bool typed)
 {
 	return READ(typed, child, nsproxy) != READ(typed, row, nsproxy) ||
-	       !same_user_ns(child, row, typed) || !same_pid_ns(child, row, typed);
+	       !same_user_ns(child, row) || !same_pid_ns(child, row);
 }
 
 /*
@@ -571,7 +572,7 @@ static __always_inline bool may_differ(struct task_struct *child, struct task_st
  * refuses all else.
  */
 static __always_inline bool may_differ_at_birth(struct task_struct *child, bool process,
-						struct task_struct *creator, bool typed)
+						struct task_struct *creator, const bool typed)
 {
 	if (!process)
 		return READ(typed, child, nsproxy) != READ(typed, creator, nsproxy);
@@ -613,7 +614,7 @@ static __always_inline void read_row(struct nsmon_ns_set *set, struct task_struc
 static __always_inline struct nsmon_ns_change *fork_change(struct task_struct *child,
 							   struct task_struct *creator,
 							   struct task_struct *row, __u32 copy,
-							   bool full, const bool typed)
+							   bool full)
 {
 	struct nsmon_ns_change *change;
 	__u32 made, wanted = 0;
@@ -623,10 +624,10 @@ static __always_inline struct nsmon_ns_change *fork_change(struct task_struct *c
 		return NULL;
 	__builtin_memset(change, 0, sizeof(*change));
 	if (row == creator)
-		load_ns_set(&change->old, creator, READ(true, creator, nsproxy), true);
+		read_ns_set(&change->old, creator, BPF_CORE_READ(creator, nsproxy));
 	else
 		read_row(&change->old, row, creator);
-	load_ns_set(&change->now, child, READ(typed, child, nsproxy), typed);
+	read_ns_set(&change->now, child, BPF_CORE_READ(child, nsproxy));
 	made = made_by_clone(child, creator);
 #pragma unroll
 	for (int i = 0; i < NSMON_NS_TYPES; i++)
@@ -644,12 +645,10 @@ static __always_inline struct nsmon_ns_change *fork_change(struct task_struct *c
 static __always_inline void fill_fork(struct nsmon_fork *f, struct task_struct *child,
 				      struct task_struct *creator, bool typed)
 {
-	struct task_struct *leader = READ(true, creator, group_leader);
-
 	read_task(&f->task, child, typed);
 	f->creator_pid = current_tgid();
 	f->creator_tid = current_tid();
-	f->creator_start_ns = READ(true, leader, start_boottime);
+	f->creator_start_ns = BPF_CORE_READ(creator, group_leader, start_boottime);
 }
 
 static __always_inline bool follow_child(__u32 creator, __u32 pid, bool process)
@@ -702,12 +701,12 @@ static __always_inline int handle_fork(struct task_struct *child, __u64 clone_fl
 		return 0;
 	want_fork = wants(NSMON_FORK) && (process || filter.threads);
 	if (process && !filter.threads)
-		row = READ(true, creator, group_leader);
+		row = BPF_CORE_READ(creator, group_leader);
 	/* From outside the view nobody has a row that it could differ from. */
 	full = whole || !creator_pid;
 	if (wants(NSMON_NS) &&
 	    (row != creator || full || may_differ_at_birth(child, process, creator, typed)))
-		change = fork_change(child, creator, row, copy, full, typed);
+		change = fork_change(child, creator, row, copy, full);
 	if (!change && !want_fork)
 		return 0;
 	cpu = this_cpu_counters();
@@ -738,7 +737,7 @@ static __always_inline int handle_fork(struct task_struct *child, __u64 clone_fl
 		return 0;
 	}
 	r->change = *change;
-	fill_fork(&r->fork, child, creator, typed);
+	fill_fork(&r->fork, child, creator, false);
 	submit(r);
 	return 0;
 }
@@ -749,7 +748,6 @@ static __always_inline void report_exec(struct task_struct *task, __u32 old_tid,
 {
 	struct nsmon_counters *cpu = this_cpu_counters();
 	struct nsmon_exec *r;
-	struct mm_struct *mm;
 	unsigned long arg_start, args_len;
 	__u32 room;
 	__u16 flags = 0;
@@ -759,8 +757,8 @@ static __always_inline void report_exec(struct task_struct *task, __u32 old_tid,
 	if (!cpu || !r)
 		return;
 	__sync_fetch_and_add(&cpu->seen[NSMON_EXEC], 1);
-	read_current_task(&r->task);
-	r->exec_id = READ(true, task, self_exec_id);
+	read_current_task(&r->task, false);
+	r->exec_id = BPF_CORE_READ(task, self_exec_id);
 	r->old_tid = old_tid;
 
 	len = bpf_probe_read_kernel_str(r->text, NSMON_TEXT_MAX, BPF_CORE_READ(bprm, filename));
@@ -772,9 +770,8 @@ static __always_inline void report_exec(struct task_struct *task, __u32 old_tid,
 		flags |= NSMON_FLAG_TRUNCATED;
 	r->filename_len = len;
 
-	mm = READ(true, task, mm);
-	arg_start = READ(true, mm, arg_start);
-	args_len = READ(true, mm, arg_end) - arg_start;
+	arg_start = BPF_CORE_READ(task, mm, arg_start);
+	args_len = BPF_CORE_READ(task, mm, arg_end) - arg_start;
 	room = NSMON_TEXT_MAX - len;
 	if (args_len > room) {
 		args_len = room;
@@ -911,14 +908,14 @@ static __always_inline void report_exit(struct task_struct *task, bool group_dea
 		return;
 	}
 	if (filter.threads) {
-		read_current_task(&r->task);
+		read_current_task(&r->task, true);
 		start = r->task.thread_start_ns;
 	} else {
 		/* The process's own: its main thread, although it may have ended before. */
 		if (current_is_leader())
-			read_current_task(&r->task);
+			read_current_task(&r->task, true);
 		else
-			read_task(&r->task, READ(true, task, group_leader), true);
+			read_task(&r->task, BPF_CORE_READ(task, group_leader), false);
 		start = r->task.start_ns;
 	}
 	r->duration_ns = r->header.time - start;
@@ -947,7 +944,7 @@ static __always_inline int handle_exit(struct task_struct *task, bool group_dead
 		struct pending *p = calls ? current_pending() : NULL;
 
 		if (p) /* of a call whose end was missed, or of an exec that failed */
-			settle(task, p);
+			settle(task, p, false);
 		forget_call(tid);
 		if (group_dead) {
 			if (leader_ended)
@@ -956,7 +953,7 @@ static __always_inline int handle_exit(struct task_struct *task, bool group_dead
 			struct nsmon_ns_set set = {};
 
 			leader_ended = true;
-			load_ns_set(&set, task, READ(true, task, nsproxy), true);
+			read_ns_set(&set, task, BPF_CORE_READ(task, nsproxy));
 			bpf_map_update_elem(&ended_leaders, &pid, &set, BPF_ANY);
 		}
 	}

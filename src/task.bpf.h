@@ -118,10 +118,11 @@ static __always_inline struct cgroup *task_cgroup(struct task_struct *task, bool
 }
 
 /* Are both in the same? Most tasks share what says so. */
-static __always_inline bool same_cgroup(struct task_struct *a, struct task_struct *b, bool typed)
+static __always_inline bool same_cgroup(struct task_struct *a, struct task_struct *b,
+					const bool typed)
 {
 	return READ(typed, a, cgroups) == READ(typed, b, cgroups) ||
-	       task_cgroup(a, typed) == task_cgroup(b, typed);
+	       task_cgroup(a, false) == task_cgroup(b, false);
 }
 
 static __always_inline __u64 cgroup_id(struct cgroup *cgroup, bool typed)
@@ -187,18 +188,22 @@ static __always_inline void read_task(struct nsmon_task *out, struct task_struct
 	read_rest_of_task(out, task, READ(typed, task, group_leader), typed);
 }
 
-/* The same, where a helper tells what would have to be read of another. */
-static __always_inline void read_current_task(struct nsmon_task *out)
+/*
+ * The same, where a helper tells what would have to be read of another. typed: see
+ * READ(); false where it happens rarely, since the verifier takes a millisecond for
+ * each pointer that is loaded of a task, on each way there.
+ */
+static __always_inline void read_current_task(struct nsmon_task *out, const bool typed)
 {
 	struct task_struct *task = current_task();
-	struct task_struct *leader = current_is_leader() ? task : READ(true, task, group_leader);
+	struct task_struct *leader = current_is_leader() ? task : READ(typed, task, group_leader);
 
 	out->pid = current_tgid();
 	out->tid = current_tid();
 	out->cgroup_id = kernel_has.cgroup_controller == NSMON_CONTROLLER_NONE
 				 ? bpf_get_current_cgroup_id()
-				 : cgroup_id(task_cgroup(task, true), true);
-	read_rest_of_task(out, task, leader, true);
+				 : cgroup_id(task_cgroup(task, typed), typed);
+	read_rest_of_task(out, task, leader, typed);
 }
 
 /* The pid namespace that the task itself is in: fixed for its life. */
@@ -210,24 +215,20 @@ static __always_inline struct pid_namespace *task_pid_ns(struct task_struct *tas
 }
 
 /* Are both in the same? At level 0 there is one only. */
-static __always_inline bool same_pid_ns(struct task_struct *a, struct task_struct *b, bool typed)
+static __always_inline bool same_pid_ns(struct task_struct *a, struct task_struct *b)
 {
-	struct pid *pid_a = READ(typed, a, thread_pid), *pid_b = READ(typed, b, thread_pid);
-	__u32 level_a = READ(typed, pid_a, level), level_b = READ(typed, pid_b, level);
+	struct pid *pid_a = BPF_CORE_READ(a, thread_pid), *pid_b = BPF_CORE_READ(b, thread_pid);
+	__u32 level_a = BPF_CORE_READ(pid_a, level), level_b = BPF_CORE_READ(pid_b, level);
 
 	return (level_a == 0 && level_b == 0) ||
 	       upid_at(pid_a, level_a).ns == upid_at(pid_b, level_b).ns;
 }
 
-static __always_inline bool same_user_ns(struct task_struct *a, struct task_struct *b, bool typed)
+static __always_inline bool same_user_ns(struct task_struct *a, struct task_struct *b)
 {
-	const struct cred *cred_a = READ(typed, a, real_cred), *cred_b = READ(typed, b, real_cred);
+	struct cred *cred_a = BPF_CORE_READ(a, real_cred), *cred_b = BPF_CORE_READ(b, real_cred);
 
-	if (cred_a == cred_b)
-		return true;
-	if (typed && (!cred_a || !cred_b)) /* never: see load_ns_addresses() */
-		return false;
-	return READ(typed, cred_a, user_ns) == READ(typed, cred_b, user_ns);
+	return cred_a == cred_b || BPF_CORE_READ(cred_a, user_ns) == BPF_CORE_READ(cred_b, user_ns);
 }
 
 /* Of the current task: the view from which all others are numbered. */
@@ -401,24 +402,6 @@ static __always_inline void renew_ns_set(struct nsmon_ns_set *now, const struct 
 	}
 	found[NSMON_NS_PID] = of[NSMON_NS_PID] ? of[NSMON_NS_PID] : (__u64)task_pid_ns(task);
 	EACH_NS(RENEW);
-}
-
-#define READ_FOUND(type, kind) READ_NS(set, type, kind, found[type], (type) != NSMON_NS_PID)
-
-/* As read_ns_set(). typed: task and nsproxy are as READ() has it; set is all 0. */
-static __always_inline void load_ns_set(struct nsmon_ns_set *set, struct task_struct *task,
-					struct nsproxy *nsproxy, const bool typed)
-{
-	__u64 found[NSMON_NS_TYPES];
-
-	if (!(typed && kernel_has.typed_task)) {
-		read_ns_set(set, task, nsproxy);
-		return;
-	}
-	if (!load_ns_addresses(found, task, nsproxy))
-		return;
-	found[NSMON_NS_PID] = (__u64)task_pid_ns(task);
-	EACH_NS(READ_FOUND);
 }
 
 /* The namespaces of process 1 as nsmon numbers it. */
