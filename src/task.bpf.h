@@ -133,7 +133,7 @@ static __always_inline __u64 cgroup_id(struct cgroup *cgroup, bool typed)
 }
 
 /* Real user and group id: they lie side by side. */
-static __always_inline void read_ids(struct nsmon_task *out, const struct cred *cred, bool typed)
+static __always_inline void read_ids(struct nsmon_task *out, struct cred *cred, bool typed)
 {
 	__u32 uid_at = bpf_core_field_offset(cred->uid);
 	__u32 gid_at = bpf_core_field_offset(cred->gid);
@@ -176,7 +176,7 @@ static __always_inline void read_rest_of_task(struct nsmon_task *out, struct tas
 	out->start_ns = leader == task ? out->thread_start_ns : READ(typed, leader, start_boottime);
 	out->ppid = tgid_of(READ(typed, task, real_parent), typed);
 	out->vpid = task_vpid(task, out->pid, typed);
-	read_ids(out, READ(typed, task, real_cred), typed);
+	read_ids(out, (struct cred *)READ(typed, task, real_cred), typed);
 	read_comm(out, task, typed);
 }
 
