@@ -67,7 +67,7 @@ def test_marks(results):
     assert "| test_a::test_one | 1 | 1 | 1 | 1 |" in short
     assert "| test_a::test_two | 1 not [1] | - | . | . |" in short and "1. no such call" in short
     assert "| test_b::test_three | . | . | - | 1 FAILED |" in short
-    assert "In no column, since none of these runs selected them: test_c::test_four." in short
+    assert "In no column, since none of these runs selected them: test_c::test_four." in whole
     assert "| test_a::test_one[x] | + | + | + | + |" in whole and "| test_b::test_three | . | . | - | FAILED |" in whole
 
 

@@ -222,6 +222,6 @@ def report(columns, functions=()):
     cases, case_notes = every_case(columns)
     short = ["", "## Kernels and backends", "", *overview(columns), "", "## Verification", "", *verification(columns),
              "", "## Tests", "", LEGEND, "", *grouped, "", *left_out(columns, functions), *grouped_notes, ""]
-    whole = ["<!-- made by tests/vm/matrix -->", *short, "## Cases", "",
+    whole = ["<!-- made by tests/vm/matrix -->", *short, *left_out(columns, functions), "## Cases", "",
              f"`+` passed; a number: this kernel cannot have it, for the reason below. {LEGEND}", "", *cases, "", *case_notes, ""]
     return "\n".join(short) + "\n", "\n".join(whole) + "\n"
