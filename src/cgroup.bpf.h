@@ -70,7 +70,7 @@ static __always_inline void handle_cgroup_attach(struct cgroup *to, struct task_
 	if (!cpu || !is_in_hierarchy(to) || !is_followed(task_tgid(task)) || !task_tgid(task) ||
 	    !has_row(task))
 		return;
-	__sync_fetch_and_add(&cpu->seen[NSMON_CGROUP], 1);
+	atomic_add(&cpu->seen[NSMON_CGROUP], 1);
 	r = reserve(cpu, sizeof(*r), NSMON_CGROUP, 0, true);
 	if (!r) {
 		count_lost(cpu, NSMON_CGROUP, 1);

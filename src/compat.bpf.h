@@ -81,7 +81,7 @@ struct task_struct___arm64 {
 /* What the running kernel has; set by src/probe.c before loading. */
 const volatile struct {
 	__u32 ns_present; /* bit per enum nsmon_ns_type */
-	bool ns_id; /* ioctl NS_GET_ID: 6.18 */
+	__u32 ns_id_at; /* in struct ns_common, in bytes; 0: without. 6.18, as ioctl NS_GET_ID */
 	bool mnt_ns_id; /* ioctl NS_GET_MNTNS_ID: 6.11 */
 	bool group_dead_arg; /* sched_process_exit(task, group_dead): 6.16 */
 	bool exec_switches_time; /* exec_task_namespaces(): after 6.1, by 6.12 */
@@ -103,6 +103,12 @@ const volatile struct {
 #define READ(typed, p, member)                                                                     \
 	((typed) && kernel_has.typed_task ? (p)->member : BPF_CORE_READ(p, member))
 
+/*
+ * Adds without asking for an order or for what was there, which __sync_fetch_and_add()
+ * does: of that newer compilers (clang 22) make an instruction that 5.10 does not know.
+ */
+#define atomic_add(p, n) ((void)__atomic_fetch_add(p, n, __ATOMIC_RELAXED))
+
 static __always_inline struct task_struct *current_task(void)
 {
 	if (kernel_has.typed_task)
@@ -118,10 +124,10 @@ static __always_inline void compat_ns_numbers(struct ns_common *ns, __u32 *inum,
 					      bool typed)
 {
 	struct ns_common___id *with_id = (void *)ns;
-	__u32 inum_at, id_at;
+	__u32 inum_at = bpf_core_field_offset(ns->inum);
 	__u64 part[2];
 
-	if (!kernel_has.ns_id) {
+	if (!kernel_has.ns_id_at) {
 		*inum = READ(typed, ns, inum);
 		return;
 	}
@@ -130,23 +136,25 @@ static __always_inline void compat_ns_numbers(struct ns_common *ns, __u32 *inum,
 		*id = with_id->ns_id;
 		return;
 	}
-	/* Not before it is known that there is one: the verifier refuses what asks in vain. */
-	inum_at = bpf_core_field_offset(ns->inum);
-	id_at = bpf_core_field_offset(with_id->ns_id);
-	if (id_at == inum_at + sizeof(__u64)) {
+	/*
+	 * Its offset is not asked of libbpf, as others are: the compiler may ask before it
+	 * looks whether there is one (clang 22 does), and the verifier refuses what asks in
+	 * vain. With a load the question cannot come first.
+	 */
+	if (kernel_has.ns_id_at == inum_at + sizeof(__u64)) {
 		bpf_probe_read_kernel(part, sizeof(part), (void *)ns + inum_at);
 		*inum = *(__u32 *)&part[0];
 		*id = part[1];
 	} else {
 		*inum = BPF_CORE_READ(ns, inum);
-		*id = BPF_CORE_READ(with_id, ns_id);
+		bpf_probe_read_kernel(id, sizeof(*id), (void *)ns + kernel_has.ns_id_at);
 	}
 }
 
 /* Of a mount namespace, where it is the only type that has one. */
 static __always_inline void compat_mnt_ns_id(struct mnt_namespace *mnt, __u64 *id, bool typed)
 {
-	if (!kernel_has.ns_id && kernel_has.mnt_ns_id)
+	if (!kernel_has.ns_id_at && kernel_has.mnt_ns_id)
 		*id = READ(typed, (struct mnt_namespace___seq *)mnt, seq);
 }
 

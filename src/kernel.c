@@ -217,3 +217,30 @@ int kernel_tracepoint_args(const struct btf *btf, const char *tracepoint)
 		return -1;
 	return btf_vlen(type) - 1; /* without the probe's own data */
 }
+
+static int offset_in(const struct btf *btf, const struct btf_type *type, const char *name)
+{
+	const struct btf_member *members = btf_members(type);
+
+	for (int i = 0; i < btf_vlen(type); i++) {
+		const char *its = btf__name_by_offset(btf, members[i].name_off);
+		const struct btf_type *inner = btf__type_by_id(btf, members[i].type);
+		int bytes = (int)(btf_member_bit_offset(type, (__u32)i) / 8), within;
+
+		if (its && strcmp(its, name) == 0)
+			return bytes;
+		if (!its || *its || !inner || !btf_is_composite(inner))
+			continue;
+		within = offset_in(btf, inner, name);
+		if (within >= 0)
+			return bytes + within;
+	}
+	return -ENOENT;
+}
+
+int kernel_member_offset(const struct btf *btf, const char *structure, const char *name)
+{
+	int id = btf__find_by_name_kind(btf, structure, BTF_KIND_STRUCT);
+
+	return id < 0 ? -ENOENT : offset_in(btf, btf__type_by_id(btf, (__u32)id), name);
+}

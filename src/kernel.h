@@ -85,4 +85,10 @@ bool kernel_has_function(const struct btf *btf, const char *name);
 /* Number of arguments of a tracepoint; -1 when it is not in the BTF. */
 int kernel_tracepoint_args(const struct btf *btf, const char *tracepoint);
 
+/*
+ * Where in a structure a member is, in bytes, or a member of an unnamed member;
+ * -ENOENT where the BTF has no such structure or member.
+ */
+int kernel_member_offset(const struct btf *btf, const char *structure, const char *name);
+
 #endif

@@ -242,7 +242,7 @@ static __always_inline void report_change(struct task_struct *task, const struct
 	if (!cpu)
 		return;
 	n = count_bits(changed);
-	__sync_fetch_and_add(&cpu->seen[NSMON_NS], n);
+	atomic_add(&cpu->seen[NSMON_NS], n);
 	r = reserve(cpu, sizeof(*r), NSMON_NS, 0, true);
 	if (!r) {
 		count_lost(cpu, NSMON_NS, n);
@@ -267,7 +267,7 @@ static __always_inline void report_failed(struct task_struct *task, const struct
 
 	if (!cpu || !is_in_cgroup(task))
 		return;
-	__sync_fetch_and_add(&cpu->seen[NSMON_NS], 1);
+	atomic_add(&cpu->seen[NSMON_NS], 1);
 	r = reserve(cpu, sizeof(*r), NSMON_NS, NSMON_FLAG_FAILED, false);
 	if (!r) {
 		count_lost(cpu, NSMON_NS, 1);
@@ -357,7 +357,7 @@ static __always_inline void end_call(struct pending *p)
 	if (!p->reason)
 		return;
 	p->reason = 0;
-	__sync_fetch_and_add(&calls, -1);
+	atomic_add(&calls, -1);
 }
 
 /* A call that may be under way, and what was kept of those before. */
@@ -369,7 +369,7 @@ static __always_inline void forget_call(__u32 tid)
 		return;
 	end_call(p);
 	if (bpf_map_delete_elem(&pending, &tid) == 0)
-		__sync_fetch_and_add(&entries, -1);
+		atomic_add(&entries, -1);
 }
 
 /*
@@ -398,7 +398,7 @@ static __always_inline struct pending *keep_pending(__u32 tid, __u64 start_ns)
 		forget_call(tid);
 	if (bpf_map_update_elem(&pending, &tid, &no_pending, BPF_ANY))
 		return NULL;
-	__sync_fetch_and_add(&entries, 1);
+	atomic_add(&entries, 1);
 	return bpf_map_lookup_elem(&pending, &tid);
 }
 
@@ -417,7 +417,7 @@ static __noinline void handle_enter(enum nsmon_reason reason, __u64 flags, __u64
 		struct nsmon_counters *cpu = this_cpu_counters();
 
 		if (cpu) {
-			__sync_fetch_and_add(&cpu->seen[NSMON_NS], 1);
+			atomic_add(&cpu->seen[NSMON_NS], 1);
 			count_lost(cpu, NSMON_NS, 1);
 		}
 		return;
@@ -425,7 +425,7 @@ static __noinline void handle_enter(enum nsmon_reason reason, __u64 flags, __u64
 	if (p->reason) /* of a call whose end was missed */
 		settle(task, p, false);
 	else
-		__sync_fetch_and_add(&calls, 1);
+		atomic_add(&calls, 1);
 	if (reason != NSMON_REASON_CLONE)
 		renew_ns_set(set_of(p), NULL, p->of, task, READ(true, task, nsproxy), true);
 	p->flags = flags;
@@ -541,10 +541,10 @@ static __always_inline void handle_switch(struct task_struct *p, struct nsproxy 
 	if (!new || (__u64)p != bpf_get_current_task() || !current_tid() ||
 	    !is_followed(current_tgid()))
 		return;
-	__sync_fetch_and_add(&switches, 1);
+	atomic_add(&switches, 1);
 	call = current_pending();
 	if (call) {
-		__sync_fetch_and_add(&switches_known, 1);
+		atomic_add(&switches_known, 1);
 		if (kernel_has.told_early && call->reason != NSMON_REASON_CLONE &&
 		    !makes_user_ns(call))
 			tell_early(task, call, new, NULL);
@@ -662,17 +662,17 @@ static __always_inline bool follow_child(__u32 creator, __u32 pid, bool process)
 		return false;
 	if (!process) {
 		if (tasks)
-			__sync_fetch_and_add(tasks, 1);
+			atomic_add(tasks, 1);
 		return true;
 	}
-	__sync_fetch_and_add(&followed_count, 1);
+	atomic_add(&followed_count, 1);
 	if (bpf_map_update_elem(&followed, &pid, &one, BPF_ANY)) {
 		struct nsmon_counters *cpu = this_cpu_counters();
 
 		/* A child that cannot be followed: its events are missing from here on. */
-		__sync_fetch_and_add(&followed_count, -1);
+		atomic_add(&followed_count, -1);
 		if (cpu) {
-			__sync_fetch_and_add(&cpu->seen[NSMON_FORK], 1);
+			atomic_add(&cpu->seen[NSMON_FORK], 1);
 			count_lost(cpu, NSMON_FORK, 1);
 		}
 		return false;
@@ -713,7 +713,7 @@ static __always_inline int handle_fork(struct task_struct *child, __u64 clone_fl
 	if (!cpu)
 		return 0;
 	if (want_fork)
-		__sync_fetch_and_add(&cpu->seen[NSMON_FORK], 1);
+		atomic_add(&cpu->seen[NSMON_FORK], 1);
 	into = same_cgroup(child, creator, typed) ? 0 : NSMON_FLAG_INTO;
 	if (!change) {
 		f = reserve(cpu, sizeof(*f), NSMON_FORK, into, false);
@@ -726,7 +726,7 @@ static __always_inline int handle_fork(struct task_struct *child, __u64 clone_fl
 		return 0;
 	}
 	n = count_bits(change->changed);
-	__sync_fetch_and_add(&cpu->seen[NSMON_NS], n);
+	atomic_add(&cpu->seen[NSMON_NS], n);
 	flags = into | NSMON_FLAG_NS | (want_fork ? 0 : NSMON_FLAG_NO_FORK) |
 		(row == creator ? 0 : NSMON_FLAG_ROW);
 	r = reserve(cpu, sizeof(*r), NSMON_FORK, flags, n);
@@ -756,7 +756,7 @@ static __always_inline void report_exec(struct task_struct *task, __u32 old_tid,
 	r = bpf_map_lookup_elem(&exec_scratch, &copy);
 	if (!cpu || !r)
 		return;
-	__sync_fetch_and_add(&cpu->seen[NSMON_EXEC], 1);
+	atomic_add(&cpu->seen[NSMON_EXEC], 1);
 	read_current_task(&r->task, false);
 	r->exec_id = BPF_CORE_READ(task, self_exec_id);
 	r->old_tid = old_tid;
@@ -854,13 +854,13 @@ static __always_inline void unfollow(const struct process_key *key, bool process
 			return;
 		bpf_map_update_elem(&ended, key, &one, BPF_ANY);
 	} else {
-		__sync_fetch_and_add(tasks, -1);
+		atomic_add(tasks, -1);
 		if (*tasks)
 			return;
 	}
 	if (bpf_map_delete_elem(&followed, &pid))
 		return;
-	__sync_fetch_and_add(&followed_count, -1);
+	atomic_add(&followed_count, -1);
 	if (followed_count == 0)
 		wake_reader();
 }
@@ -901,7 +901,7 @@ static __always_inline void report_exit(struct task_struct *task, bool group_dea
 
 	if (!cpu)
 		return;
-	__sync_fetch_and_add(&cpu->seen[NSMON_EXIT], 1);
+	atomic_add(&cpu->seen[NSMON_EXIT], 1);
 	r = reserve(cpu, sizeof(*r), NSMON_EXIT, 0, false);
 	if (!r) {
 		count_lost(cpu, NSMON_EXIT, 1);

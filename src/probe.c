@@ -147,19 +147,6 @@ static void configure_events(struct nsmon_bpf *skel, const struct kernel *kernel
 		bpf_map__set_max_entries(skel->maps.runs, RUNS_MAX);
 }
 
-static void find_view(struct nsmon_bpf *skel, const struct btf *btf)
-{
-	uint32_t level;
-	int err = view_find_level(btf, &level);
-
-	if (!err)
-		skel->rodata->view_level = level;
-	else /* 5.8 and 5.9 */
-		log_debug("cannot find the own pid namespace (%s): numbering tasks as the initial "
-			  "one does",
-			  strerror(-err));
-}
-
 static void configure(struct nsmon_bpf *skel, const struct options *options,
 		      const struct kernel *kernel)
 {
@@ -168,7 +155,6 @@ static void configure(struct nsmon_bpf *skel, const struct options *options,
 	size_t buffer = options->buffer ? options->buffer : default_buffer();
 
 	rodata->kernel_has.ns_present = kernel->ns_present;
-	rodata->kernel_has.ns_id = kernel->ids == KERNEL_IDS_ALL;
 	rodata->kernel_has.mnt_ns_id = kernel->ids != KERNEL_IDS_NONE;
 	rodata->kernel_has.cgroup_controller = kernel->hierarchy.controller;
 	rodata->kernel_has.cgroup_hierarchy = kernel->hierarchy.id;
@@ -356,6 +342,30 @@ __attribute__((format(printf, 3, 4))) static int refuse(struct probe_refusal *re
 	vsnprintf(refusal->reason, sizeof(refusal->reason), format, args);
 	va_end(args);
 	return err;
+}
+
+/* What the kernel's BTF tells of where things are, for all programs. */
+static int find_places(struct nsmon_bpf *skel, const struct kernel *kernel, const struct btf *btf,
+		       struct probe_refusal *refusal)
+{
+	uint32_t level;
+	int err = view_find_level(btf, &level), at;
+
+	if (!err)
+		skel->rodata->view_level = level;
+	else /* 5.8 and 5.9 */
+		log_debug("cannot find the own pid namespace (%s): numbering tasks as the initial "
+			  "one does",
+			  strerror(-err));
+	if (kernel->ids != KERNEL_IDS_ALL)
+		return 0;
+	at = kernel_member_offset(btf, "ns_common", "ns_id");
+	if (at <= 0)
+		return refuse(refusal, -ENOENT,
+			      "struct ns_common has no member ns_id in the kernel's BTF, though "
+			      "its ioctl NS_GET_ID works");
+	skel->rodata->kernel_has.ns_id_at = (uint32_t)at;
+	return 0;
 }
 
 /* KERNEL.md, Attaching: what each kernel was seen to say. */
@@ -634,7 +644,9 @@ static int open_backend(struct probe *probe, const struct options *options,
 	probe->skel = open_skeleton(probe, btf);
 	if (!probe->skel)
 		return refuse(refusal, -errno, "%s", strerror(errno));
-	find_view(probe->skel, btf);
+	err = find_places(probe->skel, kernel, btf, refusal);
+	if (err)
+		return err;
 	configure(probe->skel, options, kernel);
 	configure_events(probe->skel, kernel, btf);
 	probe->skel->rodata->kernel_has.typed_task = probe->typed;
@@ -791,7 +803,9 @@ static int open_iterating(struct probe *probe, const struct kernel *kernel, cons
 	probe->skel = open_skeleton(probe, btf);
 	if (!probe->skel)
 		return refuse(refusal, -errno, "%s", strerror(errno));
-	find_view(probe->skel, btf);
+	err = find_places(probe->skel, kernel, btf, refusal);
+	if (err)
+		return err;
 	configure(probe->skel, &everything, kernel);
 	bpf_program__set_autoload(probe->skel->progs.read_view, true);
 	bpf_program__set_autoload(probe->skel->progs.snapshot, true);

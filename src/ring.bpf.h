@@ -49,9 +49,9 @@ static __always_inline struct nsmon_counters *this_cpu_counters(void)
 /* Counts n records of output of one kind as lost. */
 static __always_inline void count_lost(struct nsmon_counters *cpu, enum nsmon_kind kind, __u32 n)
 {
-	__sync_fetch_and_add(&cpu->lost[kind], n);
-	__sync_fetch_and_add(&lost[kind], n);
-	__sync_fetch_and_add(&lost_sum, n);
+	atomic_add(&cpu->lost[kind], n);
+	atomic_add(&lost[kind], n);
+	atomic_add(&lost_sum, n);
 }
 
 /*
@@ -62,7 +62,7 @@ static __always_inline void count_lost(struct nsmon_counters *cpu, enum nsmon_ki
 static __always_inline void fill_header(struct nsmon_header *h, struct nsmon_counters *cpu,
 					__u32 size, enum nsmon_kind kind, __u16 flags)
 {
-	__sync_fetch_and_add(&cpu->records, 1);
+	atomic_add(&cpu->records, 1);
 	h->size = size;
 	h->kind = kind;
 	h->flags = flags;
@@ -151,7 +151,7 @@ static __always_inline void *reserve(struct nsmon_counters *cpu, const __u64 siz
 	if (!is_reserved(change))
 		h = bpf_ringbuf_reserve(&events, size, 0);
 	if (!h) {
-		__sync_fetch_and_add(&cpu->records, 1);
+		atomic_add(&cpu->records, 1);
 		return NULL;
 	}
 	fill_header(h, cpu, size, kind, flags);

@@ -9,36 +9,9 @@
 #include <bpf/btf.h>
 #include <errno.h>
 #include <stddef.h>
-#include <string.h>
 #include <unistd.h>
 
-/* In bytes, also of a member of an unnamed member; a negative errno where there is none. */
-static int offset_in(const struct btf *btf, const struct btf_type *type, const char *name)
-{
-	const struct btf_member *members = btf_members(type);
-
-	for (int i = 0; i < btf_vlen(type); i++) {
-		const char *its = btf__name_by_offset(btf, members[i].name_off);
-		const struct btf_type *inner = btf__type_by_id(btf, members[i].type);
-		int bytes = (int)(btf_member_bit_offset(type, (__u32)i) / 8), within;
-
-		if (its && strcmp(its, name) == 0)
-			return bytes;
-		if (!its || *its || !inner || !btf_is_composite(inner))
-			continue;
-		within = offset_in(btf, inner, name);
-		if (within >= 0)
-			return bytes + within;
-	}
-	return -ENOENT;
-}
-
-static int offset_of(const struct btf *btf, const char *structure, const char *name)
-{
-	int id = btf__find_by_name_kind(btf, structure, BTF_KIND_STRUCT);
-
-	return id < 0 ? -ENOENT : offset_in(btf, btf__type_by_id(btf, (__u32)id), name);
-}
+#include "kernel.h"
 
 #define INSN(op, dst, src, at, value)                                                              \
 	{                                                                                          \
@@ -58,8 +31,8 @@ static int offset_of(const struct btf *btf, const char *structure, const char *n
 
 int view_find_level(const struct btf *kernel, uint32_t *level)
 {
-	int thread_pid = offset_of(kernel, "task_struct", "thread_pid");
-	int its_level = offset_of(kernel, "pid", "level");
+	int thread_pid = kernel_member_offset(kernel, "task_struct", "thread_pid");
+	int its_level = kernel_member_offset(kernel, "pid", "level");
 	/* current->thread_pid->level */
 	const struct bpf_insn insns[] = {
 		CALL(BPF_FUNC_get_current_task),

@@ -10,6 +10,7 @@
 #include <sys/utsname.h>
 #include <unistd.h>
 
+#include <bpf/btf.h>
 #include <cmocka.h>
 
 #include "kernel.h"
@@ -116,6 +117,35 @@ static void test_btf_that_is_none(void **state)
 	assert_null(kernel_load_btf("/dev/null"));
 }
 
+/* As struct ns_common is on 6.18: what is looked for sits in an unnamed member of an unnamed member. */
+static void test_member_offset(void **state)
+{
+	struct btf *btf = btf__new_empty();
+	int u32, u64, inner, outer, named;
+
+	(void)state;
+	assert_non_null(btf);
+	u32 = btf__add_int(btf, "u32", 4, 0);
+	u64 = btf__add_int(btf, "u64", 8, 0);
+	inner = btf__add_struct(btf, "", 16);
+	assert_int_equal(btf__add_field(btf, "ns_id", u64, 64, 0), 0);
+	named = btf__add_struct(btf, "named", 8);
+	assert_int_equal(btf__add_field(btf, "hidden", u64, 0, 0), 0);
+	outer = btf__add_union(btf, "", 16);
+	assert_int_equal(btf__add_field(btf, "", inner, 0, 0), 0);
+	assert_true(btf__add_struct(btf, "ns_common", 48) > 0);
+	assert_int_equal(btf__add_field(btf, "inum", u32, 32, 0), 0);
+	assert_int_equal(btf__add_field(btf, "part", named, 64, 0), 0);
+	assert_int_equal(btf__add_field(btf, "", outer, 128, 0), 0);
+
+	assert_int_equal(kernel_member_offset(btf, "ns_common", "inum"), 4);
+	assert_int_equal(kernel_member_offset(btf, "ns_common", "ns_id"), 24);
+	assert_int_equal(kernel_member_offset(btf, "ns_common", "hidden"), -ENOENT);
+	assert_int_equal(kernel_member_offset(btf, "ns_common", "other"), -ENOENT);
+	assert_int_equal(kernel_member_offset(btf, "other", "inum"), -ENOENT);
+	btf__free(btf);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -123,6 +153,7 @@ int main(void)
 		cmocka_unit_test(test_releases),
 		cmocka_unit_test(test_read),
 		cmocka_unit_test(test_btf_that_is_none),
+		cmocka_unit_test(test_member_offset),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
