@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause
 /*
  * What the kernel asks for where there are neither trampolines nor kprobes: programs on the hooks of nsmon's backend
- * tracepoint, which do nothing, or no more than hand over a record of nsmon's size that nobody has filled in.
+ * tracepoint, which do nothing, or no more than hand over a record of nsmon's size that nobody has filled in, or that
+ * is filled with whatever bytes there are.
  */
 #include "vmlinux.h"
 #include <bpf/bpf_helpers.h>
@@ -15,7 +16,7 @@ struct {
 	__uint(max_entries, 8 << 20);
 } ring SEC(".maps");
 
-const volatile bool with_records;
+const volatile bool with_records, filled;
 const volatile int unshare_nr, setns_nr;
 __u64 lost;
 
@@ -23,6 +24,8 @@ static __always_inline void hand_over(const __u64 size)
 {
 	void *record = with_records ? bpf_ringbuf_reserve(&ring, size, 0) : NULL;
 
+	if (record && filled)
+		bpf_probe_read_kernel(record, size, (void *)bpf_get_current_task());
 	if (record)
 		bpf_ringbuf_submit(record, BPF_RB_NO_WAKEUP);
 	else if (with_records)

@@ -199,9 +199,13 @@ def count_strace(path, workload):
 
 
 # What there is to tell, and no more: nothing to be compared with, but what the kernel asks for on this machine.
-FLOORS = [Tracer(f"floor: {name}", lambda out, workload, threads, what=what: [str(BUILD / "floor"), what], lambda out, workload: (nothing(), None),
-                 says(b"ready"), settle=0.1, sees=frozenset(), polls=True)
-          for what, name in (("empty", "programs that do nothing"), ("records", "and records that nobody fills in"))]
+def floor(what, name):
+    return Tracer(f"floor: {name}", lambda out, workload, threads: [str(BUILD / "floor"), what], lambda out, workload: (nothing(), None),
+                  says(b"ready"), settle=0.1, sees=frozenset(), polls=True)
+
+
+FLOORS = [floor("empty", "programs that do nothing"), floor("records", "and records that nobody fills in")]
+LINES = [floor(form, f"each record read, and a {form} line of the same bytes for each") for form in ("text", "json")]
 
 PEERS = [
     Tracer("forkstat", lambda out, workload, threads: ["forkstat", "-l", "-e", "fork,exec,exit"],

@@ -420,7 +420,7 @@ uint64_t output_take_dropped(struct output *out, uint64_t dropped[NSMON_KINDS])
 	if (!lines)
 		return 0;
 	for (int i = 0; i < NSMON_KINDS; i++) {
-		dropped[i] += out->dropped[i];
+		dropped[i] = out->dropped[i];
 		out->dropped[i] = 0;
 	}
 	out->dropped_lines = 0;

@@ -76,7 +76,7 @@ void output_reopen(struct output *out);
 /*
  * Records that were dropped since the last call, by kind, to be told in the
  * stream when there is room; returns how many lines that were, for their
- * numbers to be used again.
+ * numbers to be used again. Where that is 0, dropped is left as it is.
  */
 uint64_t output_take_dropped(struct output *out, uint64_t dropped[NSMON_KINDS]);
 

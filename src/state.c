@@ -403,30 +403,27 @@ static bool lacks(const struct row *row, const struct nsmon_ns_set *found)
 	return false;
 }
 
-/* The row that a child's begins as. */
+/* Whoever has the number of a child's creator. */
 static struct row *find_creator(const struct state *state, const struct event *event)
 {
-	struct row *row =
-		rows_find(&state->rows, state->options->threads ? event->fork.creator_tid
-								: event->fork.creator_pid);
+	return rows_find(&state->rows, state->options->threads ? event->fork.creator_tid
+							       : event->fork.creator_pid);
+}
 
-	if (!row || row->data.kind != ROW_TOLD ||
-	    row->data.task.start_ns != event->fork.creator_start_ns)
-		return NULL;
-	return row;
+/* Is that a row that a child's can begin as? */
+static bool is_creator(const struct row *row, const struct event *event)
+{
+	return row && row->data.kind == ROW_TOLD &&
+	       row->data.task.start_ns == event->fork.creator_start_ns;
 }
 
 /*
  * Was its creator passed over by the first picture? Then the child is left to the
  * next one as well: a reader cannot know by whom it is.
  */
-static bool is_passed_over(const struct state *state, const struct event *event)
+static bool is_passed_over(const struct state *state, const struct row *creator)
 {
-	const struct row *row =
-		rows_find(&state->rows, state->options->threads ? event->fork.creator_tid
-								: event->fork.creator_pid);
-
-	return row && row->data.passed_over && !state->silent;
+	return creator && creator->data.passed_over && !state->silent;
 }
 
 static int handle_fork(struct state *state, const struct event *event)
@@ -441,7 +438,7 @@ static int handle_fork(struct state *state, const struct event *event)
 	};
 	struct nsmon_ns_change fitted;
 	struct event as_told;
-	struct row *creator;
+	struct row *found, *creator;
 	uint32_t types;
 	int64_t seq;
 	int err;
@@ -455,12 +452,13 @@ static int handle_fork(struct state *state, const struct event *event)
 		if (err)
 			return err;
 	}
-	creator = find_creator(state, event);
+	found = find_creator(state, event);
+	creator = is_creator(found, event) ? found : NULL;
 	if (!creator &&
 	    is_before_picture(state, event)) /* both have ended before it was complete */
 		return state->silent ? tell_as_it_is(state, event) : 0;
 	row = NULL;
-	if (with_row && is_passed_over(state, event)) {
+	if (with_row && is_passed_over(state, found)) {
 		data.kind = ROW_ENDING;
 		data.passed_over = true;
 		rows_add(&state->rows, &data);

@@ -81,7 +81,7 @@ void stream_begin_batch(struct stream *stream)
  */
 static void take_dropped(struct stream *stream)
 {
-	uint64_t dropped[NSMON_KINDS] = { 0 };
+	uint64_t dropped[NSMON_KINDS];
 	uint64_t lines = output_take_dropped(stream->output, dropped);
 
 	if (!lines)
