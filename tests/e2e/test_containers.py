@@ -1018,13 +1018,18 @@ def end(container):
     lib.wait_until(lambda: not os.path.exists(f"/proc/{container.pid}"), "the container's end")
 
 
+def are_of_crun(records):
+    """On its way into a container, crun has a process there that does not become a program. On old kernels it runs a copy
+    of itself from a descriptor, and is named by that one's number."""
+    return all(r["comm"] == "crun" or r["comm"].isdigit() for r in records)
+
+
 def check_only(trace, world, tags):
     """All of the processes that said one of these tags, and nobody else."""
     wanted = {s.pid: s for tag in tags for s in world.witness.of(tag)}
     assert len(wanted) >= 2 * len(tags)
     seen = {r["pid"] for r in trace.records if "pid" in r}
-    # On its way into a container, crun has a process there that does not become a program.
-    assert seen >= set(wanted) and {r["comm"] for r in trace.of(seen - set(wanted))} <= {"crun"}
+    assert seen >= set(wanted) and are_of_crun(trace.of(seen - set(wanted)))
     for pid, said in wanted.items():
         events = [r["event"] for r in trace.of(pid)]
         assert events[-1] == "exit", events
@@ -1064,7 +1069,7 @@ def test_filter_by_a_container_that_runs(world, box, live):
     assert len(again) == 2
     seen = {r["pid"] for r in trace.records if "pid" in r}
     assert seen >= again | {container.pid}
-    assert {r["comm"] for r in trace.of(seen - again - {container.pid})} <= {"crun"}
+    assert are_of_crun(trace.of(seen - again - {container.pid}))
     assert trace.of(container.pid)[-1]["event"] == "exit"
 
 
