@@ -86,7 +86,7 @@ help:
 	@echo '           check-vmlinux deps deps-test install uninstall clean man'
 	@echo '           static dist deb spec bench'
 	@echo 'variables: V=1 DEBUG=1 SAN=1 ARCH=arm64 OUTPUT=build PREFIX=/usr/local DESTDIR= CC= CLANG='
-	@echo '           KERNEL=name IMAGE=file BACKEND=name (test, test-vm) NSMON_ARGS= (run) BENCH_QUICK=1 (bench)'
+	@echo '           KERNEL=name IMAGE=file BACKEND=name WHOLE=1 (test, test-vm) NSMON_ARGS= (run) BENCH_QUICK=1 (bench)'
 
 # ---- the program
 
@@ -147,7 +147,7 @@ ifeq ($(ARCH),x86_64)
 endif
 
 # Which virtual machines: KERNEL=name of tests/vm/kernels, or all; IMAGE=file MODULES=directory; BACKEND=name.
-VM_ENV = KERNEL='$(KERNEL)' IMAGE='$(IMAGE)' MODULES='$(MODULES)' BACKEND='$(BACKEND)'
+VM_ENV = WHOLE='$(WHOLE)' KERNEL='$(KERNEL)' IMAGE='$(IMAGE)' MODULES='$(MODULES)' BACKEND='$(BACKEND)'
 
 test: deps-test
 	$(Q)MAKE='$(MAKE)' PYTHON='$(PYTHON)' $(VM_ENV) $(PYTHON) tests/run all

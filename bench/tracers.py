@@ -205,7 +205,7 @@ def floor(what, name):
 
 
 FLOORS = [floor("empty", "programs that do nothing"), floor("records", "and records that nobody fills in")]
-LINES = [floor(form, f"each record read, and a {form} line of the same bytes for each") for form in ("text", "json")]
+LINES = [floor(form, f"a {form} line of nsmon's length for each record") for form in ("text", "json")]
 
 PEERS = [
     Tracer("forkstat", lambda out, workload, threads: ["forkstat", "-l", "-e", "fork,exec,exit"],

@@ -251,7 +251,7 @@ static int open_epoll(struct nsmon *nsmon)
 	if (nsmon->epoll_fd < 0)
 		return -errno;
 	/* Edge-triggered: data that is there already is not to be woken for. */
-	err = wait_on(nsmon, probe_fd(nsmon->probe), EPOLLIN | EPOLLET);
+	err = wait_on(nsmon, probe_event_fd(nsmon->probe), EPOLLIN | EPOLLET);
 	if (!err)
 		err = wait_on(nsmon, wake_fd, EPOLLIN);
 	/* The end of a pipe's reader or of a terminal; a file has none (EPERM). */
@@ -291,7 +291,7 @@ static int sleep_until_woken(struct nsmon *nsmon, int timeout_ms)
 		} else if (fd == output_fd(nsmon->output)) {
 			if (events[i].events & (EPOLLERR | EPOLLHUP))
 				return -EPIPE;
-		} else if (fd != probe_fd(nsmon->probe)) { /* a process has ended */
+		} else if (fd != probe_event_fd(nsmon->probe)) { /* a process has ended */
 			close(fd);
 			nsmon->watched--;
 		}

@@ -893,7 +893,7 @@ void probe_admit_cgroup(struct probe *probe, uint64_t id, bool admit)
 		log_error("too many cgroups to follow them all: %s", strerror(errno));
 }
 
-int probe_fd(const struct probe *probe)
+int probe_event_fd(const struct probe *probe)
 {
 	return bpf_map__fd(probe->skel->maps.events);
 }

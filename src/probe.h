@@ -57,7 +57,7 @@ void probe_admit_cgroup(struct probe *probe, uint64_t id, bool admit);
 bool probe_is_usable(const struct probe *probe);
 
 /* Becomes readable when the kernel wakes the reader; the probe's own. */
-int probe_fd(const struct probe *probe);
+int probe_event_fd(const struct probe *probe);
 
 /* As ring_read(). */
 int probe_read(struct probe *probe, ring_record_fn function, void *context, int max);
