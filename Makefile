@@ -191,13 +191,16 @@ $(B)/golden: tests/golden/golden.c $(PURE_OBJECTS) Makefile
 	$(call say,CC,$@)$(CC) $(CPPFLAGS) $(ALL_CFLAGS) -MMD -MP -MF $@.d -o $@ $< $(PURE_OBJECTS) $(LIBS)
 
 WORKLOADS := driver walk storm inside
-drivers: $(WORKLOADS:%=$(OUTPUT)/%) $(WORKLOADS:%=$(OUTPUT)/%32)
+drivers: $(WORKLOADS:%=$(OUTPUT)/%) $(WORKLOADS:%=$(OUTPUT)/%32) $(if $(CROSS),,$(OUTPUT)/refuse.so)
 
 # Static: a program without a dynamic linker starts much faster in an emulated machine.
 DRIVER_CFLAGS := -std=gnu11 -O2 -g -Wall -Wextra -Werror -pthread -static
 
 $(WORKLOADS:%=$(OUTPUT)/%): $(OUTPUT)/%: tests/e2e/%.c Makefile | $(B)/tools
 	$(call say,CC,$@)$(CC) $(DRIVER_CFLAGS) $(CROSS_LDFLAGS) -o $@ $<
+
+$(OUTPUT)/refuse.so: tests/e2e/refuse.c Makefile | $(B)/tools
+	$(call say,CC,$@)$(CC) $(filter-out -static,$(DRIVER_CFLAGS)) -fPIC -shared -o $@ $< -ldl
 
 # The same for 32-bit callers. Without a 32-bit C library their tests say that they are skipped. The one for Arm comes
 # with `tests/vm/fetch sysroot-armhf`.

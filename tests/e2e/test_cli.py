@@ -527,6 +527,26 @@ def test_btf_from_a_file(tmp_path, without_btf):
         lib.check_case(expected, [r for r in records if r.get("pid") in expected.cases[case]], case)
 
 
+@pytest.mark.quick
+@pytest.mark.each_backend
+def test_verifier_that_refuses_typed_pointers(tmp_path):
+    """nsmon loads again, without, and tells the same."""
+    shim, refused = lib.REPO / "build" / "refuse.so", tmp_path / "refused"
+    with open(lib.NSMON, "rb") as file:
+        if b"ld-linux" not in file.read(4096):
+            pytest.skip("a static nsmon cannot be given another system call")
+    if "bpf_get_current_task_btf" not in pathlib.Path("/proc/kallsyms").read_text(encoding="ascii"):
+        pytest.skip("before 5.11 there are no typed pointers of the current task")
+    book = tmp_path / "book"
+    run = lib.trace(["env", "-u", "LD_PRELOAD", lib.DRIVER, "--book", book, "--only", FILTER_CASES, "cases"], "-v",
+                    env={**os.environ, "LD_PRELOAD": str(shim), "REFUSED": str(refused)})
+    assert refused.read_text().strip(), "no program was refused"
+    assert b"loading again, without typed pointers" in run.err
+    expected = lib.Expected(lib.read_book(book))
+    for case in expected.cases:
+        lib.check_case(expected, [r for r in run.records if r.get("pid") in expected.cases[case]], case)
+
+
 def test_write_where_nobody_can(tmp_path):
     error = refused("-w", tmp_path / "no" / "such" / "directory", "--", "true", status=2)
     assert len(error.splitlines()) == 1 and str(tmp_path) in error
