@@ -54,7 +54,7 @@ static int read_rows(struct picture *picture, int fd)
 static int read_tasks(struct picture *picture)
 {
 	struct probe_refusal refusal = { 0 };
-	struct probe *probe;
+	struct probe *probe = NULL;
 	int fd, err;
 
 	if (probe_open_iterating(&probe, picture->kernel, &refusal)) {

@@ -348,7 +348,7 @@ __attribute__((format(printf, 3, 4))) static int refuse(struct probe_refusal *re
 static int find_places(struct nsmon_bpf *skel, const struct kernel *kernel, const struct btf *btf,
 		       struct probe_refusal *refusal)
 {
-	uint32_t level;
+	uint32_t level = 0;
 	int err = view_find_level(btf, &level), at;
 
 	if (!err)
