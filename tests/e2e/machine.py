@@ -33,10 +33,24 @@ def preempts():
     return "PREEMPT" in (_recorded("version")[0] if RECORDED else os.uname().version)
 
 
+def preempts_now():
+    """And was it booted so? Where nobody says, it may be."""
+    try:
+        mode = pathlib.Path("/sys/kernel/debug/sched/preempt").read_text(encoding="ascii")
+    except OSError:
+        mode = ""
+    return preempts() and (bool(RECORDED) or not ("(none)" in mode or "(voluntary)" in mode))
+
+
+def skips_tracepoints():
+    """May it skip a raw tracepoint's program where another task on that processor is in the midst of it? From 7.0 on."""
+    return preempts() and release() >= (7, 0)
+
+
 def overcounts():
     """May nsmon count more as lost than there was? Of programs that a kernel skipped it knows how often each was, not
-    whether for the same event; raw tracepoints are skipped from 7.0 on."""
-    return preempts() and release() >= (7, 0)
+    whether for the same event. A trampoline's are skipped wherever the kernel preempts itself."""
+    return skips_tracepoints() or (os.environ.get("NSMON_BACKEND") == "fentry" and preempts_now())
 
 
 def hierarchy_root():

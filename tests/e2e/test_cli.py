@@ -159,7 +159,7 @@ def test_descendants_that_the_command_left(tmp_path):
     assert [(r["event"], r["pid"]) for r in records if r.get("ppid") == left.pid or r.get("pid") == left.pid][-3:] == [
         ("fork", child), ("exit", child), ("exit", left.pid)
     ]
-    assert records[-2]["code"] == 4
+    assert [r["code"] for r in records if r["event"] == "exit" and r["pid"] == left.pid] == [4]
 
 
 def test_signal_ends_a_trace_with_descendants(tmp_path):
@@ -303,7 +303,7 @@ def test_trace_of_everything(tmp_path):
     driver = {r["event"]: r for r in run.of(process.pid)}
     stop = run.records[-1]
     # A kernel may skip programs that it has preempted, and says how many: then one may be missing.
-    assert list(driver) == ["fork", "exec", "exit"] or (machine.overcounts() and stop["lost"]), (driver, stop, run.err)
+    assert list(driver) == ["fork", "exec", "exit"] or (machine.skips_tracepoints() and stop["lost"]), (driver, stop, run.err)
     assert "fork" not in driver or driver["fork"]["ppid"] == os.getpid()
     assert "exec" not in driver or driver["exec"]["args"] == [str(c) for c in command]
 
