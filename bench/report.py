@@ -215,7 +215,8 @@ def slow_down(results, name, kind, aim):
 
 
 def floor(results, kind):
-    """Of programs that do nothing, and with records that nobody fills in, on the hooks of the backend tracepoint."""
+    """Of programs that do nothing on the hooks of the backend tracepoint, with records that nobody fills in, and with such
+    as are filled in and read."""
     of = [by_kind.get(kind) for name, by_kind in results["pairs"].items() if name.startswith("floor")]
     return ", ".join(f"{pairs.quartiles()[1]:.2f}" for pairs in of if pairs and pairs.ratios)
 

@@ -204,7 +204,8 @@ def floor(what, name):
                   says(b"ready"), settle=0.1, sees=frozenset(), polls=True)
 
 
-FLOORS = [floor("empty", "programs that do nothing"), floor("records", "and records that nobody fills in")]
+FLOORS = [floor("empty", "programs that do nothing"), floor("records", "and records that nobody fills in"),
+          floor("text", "and filled in with any bytes, each read and a line for it")]
 LINES = [floor(form, f"a {form} line of nsmon's length for each record") for form in ("text", "json")]
 
 PEERS = [
