@@ -180,7 +180,8 @@ struct {
  */
 struct run_key {
 	__u64 of; /* the task's address and enum nsmon_kind */
-	__u64 nth; /* what no other event of that task has */
+	__u64 born; /* when; the address is another task's later, and a key whose last copy was skipped is still there */
+	__u64 nth; /* what no other event of that task and kind has */
 };
 
 struct {

@@ -24,14 +24,17 @@ int read_view(void *ctx)
 static __always_inline struct run_key run_key(struct task_struct *task, enum nsmon_kind kind,
 					      __u64 nth)
 {
-	return (struct run_key){ .of = (__u64)task | kind, .nth = nth };
+	return (struct run_key){ .of = (__u64)task | kind,
+				 .born = BPF_CORE_READ(task, start_boottime),
+				 .nth = nth };
 }
 
 static __always_inline struct run_key fork_key(struct task_struct *child)
 {
-	return run_key(child, NSMON_FORK, BPF_CORE_READ(child, start_boottime));
+	return run_key(child, NSMON_FORK, 0);
 }
 
+/* Brothers have the same number after their first exec. */
 static __always_inline struct run_key exec_key(struct task_struct *task)
 {
 	return run_key(task, NSMON_EXEC, BPF_CORE_READ(task, self_exec_id));
@@ -39,7 +42,7 @@ static __always_inline struct run_key exec_key(struct task_struct *task)
 
 static __always_inline struct run_key exit_key(struct task_struct *task)
 {
-	return run_key(task, NSMON_EXIT, BPF_CORE_READ(task, start_boottime));
+	return run_key(task, NSMON_EXIT, 0);
 }
 
 /* Has no copy been run before for this event? The last one forgets it. */
