@@ -4,11 +4,13 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <linux/magic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
+#include <sys/vfs.h>
 #include <unistd.h>
 
 #include "kernel.h"
@@ -124,22 +126,35 @@ int persistent_parse_mount(const char *line, struct persistent *found, char path
 	return parse_root(root, root_len, found);
 }
 
-/* Its id, where the kernel tells: all of them, or those of mount namespaces. */
-static uint64_t id_of(uint32_t pid, const char *path)
+/*
+ * Its id, where the kernel tells: all of them, or those of mount namespaces. Something
+ * else may be mounted over it, a device perhaps, which must not be opened.
+ */
+static uint64_t id_of(uint32_t pid, const char *path, uint32_t inum)
 {
 	char name[PATH_MAX + 32];
+	struct statfs fs;
+	struct stat st;
 	uint64_t id = 0;
-	int fd;
+	int at, fd;
 
 	if (pid)
 		snprintf(name, sizeof(name), "/proc/%u/root%s", pid, path);
 	else
 		snprintf(name, sizeof(name), "%s", path);
-	fd = open(name, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
-	if (fd < 0)
+	at = open(name, O_PATH | O_CLOEXEC);
+	if (at < 0)
 		return 0;
-	kernel_ns_id(fd, &id);
-	close(fd);
+	snprintf(name, sizeof(name), "/proc/self/fd/%d", at);
+	if (fstatfs(at, &fs) == 0 && fs.f_type == NSFS_MAGIC && fstat(at, &st) == 0 &&
+	    st.st_ino == inum) {
+		fd = open(name, O_RDONLY | O_CLOEXEC);
+		if (fd >= 0) {
+			kernel_ns_id(fd, &id);
+			close(fd);
+		}
+	}
+	close(at);
 	return id;
 }
 
@@ -161,7 +176,7 @@ void persistent_mounted(uint32_t pid, persistent_fn function, void *context)
 		line[len - 1] = 0;
 		if (!persistent_parse_mount(line, &found, path))
 			continue;
-		found.id = id_of(pid, path);
+		found.id = id_of(pid, path, found.inum);
 		function(context, &found);
 	}
 	free(line);

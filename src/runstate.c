@@ -236,6 +236,28 @@ static int parse_oci(struct json_object *json, const char *cgroup, struct runtim
 	return 0;
 }
 
+/*
+ * What json-c (0.16) takes for an object, which begins with room for 16 members, and
+ * for another value: a file that a user may write could make it fill the memory.
+ */
+#define OBJECT_BYTES 800
+#define VALUE_BYTES 100
+#define PARSED_BYTES_MAX ((size_t)64 << 20)
+
+/* At most; what stands in strings is taken for more than it is. */
+static size_t parsed_bytes(const char *text, size_t len)
+{
+	size_t bytes = 0;
+
+	for (size_t i = 0; i < len; i++) {
+		if (text[i] == '{' || text[i] == '[')
+			bytes += OBJECT_BYTES;
+		else if (text[i] == ',')
+			bytes += VALUE_BYTES;
+	}
+	return bytes;
+}
+
 static struct json_object *parse_json(const char *text, size_t len)
 {
 	struct json_tokener *tokener = json_tokener_new_ex(DEPTH_MAX);
@@ -243,7 +265,7 @@ static struct json_object *parse_json(const char *text, size_t len)
 
 	if (!tokener)
 		return NULL;
-	if (len <= INT_MAX)
+	if (len <= INT_MAX && parsed_bytes(text, len) <= PARSED_BYTES_MAX)
 		json = json_tokener_parse_ex(tokener, text, (int)len);
 	json_tokener_free(tokener);
 	return json;

@@ -920,6 +920,31 @@ static void test_many(void **state)
 }
 
 /* All files together are bounded, too. */
+/* Each byte of it would become hundreds in memory. */
+static void test_many_values(void **state)
+{
+	static const char *const parts[] = { "{},", "0,", "[]," };
+	const size_t large = (4 << 20) - 64;
+	char *text = malloc(large);
+
+	(void)state;
+	assert_non_null(text);
+	for (size_t i = 0; i < sizeof(parts) / sizeof(*parts); i++) {
+		const size_t len = strlen(parts[i]), head = strlen("{\"a\":[");
+		size_t at = head;
+
+		memcpy(text, "{\"a\":[", head);
+		for (; at + len + strlen("0],") + strlen(DOCKER_CONFIG) < large; at += len)
+			memcpy(text + at, parts[i], len);
+		memcpy(text + at, "0],", 3);
+		at += 3;
+		memcpy(text + at, DOCKER_CONFIG + 1, strlen(DOCKER_CONFIG) - 1);
+		put_bytes(DOCKER, text, at + strlen(DOCKER_CONFIG) - 1);
+		knows_only_that_it_is();
+	}
+	free(text);
+}
+
 static void test_many_large(void **state)
 {
 	char name[PATH_MAX];
@@ -1064,6 +1089,7 @@ int main(void)
 		TEST(test_owner),
 		TEST(test_ids),
 		TEST(test_many),
+		TEST(test_many_values),
 		TEST(test_many_large),
 		TEST(test_no_leak),
 		TEST(test_freed_twice),
