@@ -35,11 +35,13 @@ def preempts():
 
 def preempts_now():
     """And was it booted so? Where nobody says, it may be."""
-    try:
-        mode = pathlib.Path("/sys/kernel/debug/sched/preempt").read_text(encoding="ascii")
-    except OSError:
-        mode = ""
-    return preempts() and (bool(RECORDED) or not ("(none)" in mode or "(voluntary)" in mode))
+    mode = ""
+    if RECORDED:
+        mode = "".join(_recorded("preempt"))
+    else:
+        with contextlib.suppress(OSError):
+            mode = pathlib.Path("/sys/kernel/debug/sched/preempt").read_text(encoding="ascii")
+    return preempts() and not ("(none)" in mode or "(voluntary)" in mode)
 
 
 def skips_tracepoints():

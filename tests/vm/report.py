@@ -63,7 +63,7 @@ class Column:
 
     @property
     def good(self):
-        return not self.surprise and (bool(self.cases) and not self.count(FAILED) or bool(self.refusal))
+        return not self.surprise and (bool(self.count(PASSED)) and not self.count(FAILED) or bool(self.refusal))
 
 
 def read_json(path):
