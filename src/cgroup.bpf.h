@@ -87,54 +87,23 @@ static __always_inline void handle_cgroup_attach(struct cgroup *to, struct task_
 }
 
 /*
- * Has no copy been run before for this move? They are run in their order, one after
- * the other, by the task that moves: one that follows a lower one in the same move is
- * not the first.
+ * No copies of these: kernel/cgroup/cgroup-internal.h, TRACE_CGROUP_PATH() calls each with
+ * interrupts off and under one lock, so that none is preempted, nor skipped for it.
  */
-static __always_inline bool is_first_of_move(__u32 copy, struct cgroup *to,
-					     struct task_struct *task)
-{
-	const struct run_key key = { .of = bpf_get_current_task() | NSMON_CGROUP,
-				     .nth = (__u64)task ^ BPF_CORE_READ(to, kn, id) << 8 };
-	const __u32 *before;
-	bool first;
 
-	if (!kernel_has.preempts_programs)
-		return true;
-	before = bpf_map_lookup_elem(&runs, &key);
-	first = !before || *before >= copy;
-	if (copy == COPIES - 1)
-		bpf_map_delete_elem(&runs, &key);
-	else
-		bpf_map_update_elem(&runs, &key, &copy, BPF_ANY);
-	return first;
+SEC("?raw_tp/cgroup_mkdir")
+int on_cgroup_made(unsigned long long *ctx)
+{
+	handle_cgroup_tree((struct cgroup *)ctx[0], NSMON_CGROUP_MADE);
+	return 0;
 }
 
-/*
- * Copies, for kernels that may skip a program: a cgroup that is told to be made twice
- * is told once. What is missed of the others does no harm.
- */
-#define CGROUP_EVENTS(suffix, copy)                                                                \
-	SEC("?raw_tp/cgroup_mkdir")                                                                \
-	int on_cgroup_made##suffix(unsigned long long *ctx)                                        \
-	{                                                                                          \
-		handle_cgroup_tree((struct cgroup *)ctx[0], NSMON_CGROUP_MADE);                    \
-		return 0;                                                                          \
-	}                                                                                          \
-	SEC("?raw_tp/cgroup_attach_task")                                                          \
-	int on_cgroup_attach##suffix(unsigned long long *ctx)                                      \
-	{                                                                                          \
-		struct cgroup *to = (struct cgroup *)ctx[0];                                       \
-		struct task_struct *task = (struct task_struct *)ctx[2];                           \
-                                                                                                   \
-		if (is_first_of_move(copy, to, task))                                              \
-			handle_cgroup_attach(to, task, (bool)ctx[3]);                              \
-		return 0;                                                                          \
-	}
-
-CGROUP_EVENTS(, 0)
-CGROUP_EVENTS(_2, 1)
-CGROUP_EVENTS(_3, 2)
+SEC("?raw_tp/cgroup_attach_task")
+int on_cgroup_attach(unsigned long long *ctx)
+{
+	handle_cgroup_attach((struct cgroup *)ctx[0], (struct task_struct *)ctx[2], (bool)ctx[3]);
+	return 0;
+}
 
 SEC("?raw_tp/cgroup_rename")
 int on_cgroup_renamed(unsigned long long *ctx)

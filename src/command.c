@@ -42,6 +42,8 @@ __attribute__((noreturn)) static void run_child(const struct command *command, c
 {
 	int err = 0;
 
+	if (command->before_exec)
+		command->before_exec(command->context);
 	for (size_t i = 0; i < COMMAND_SIGNALS; i++)
 		sigaction(signals[i], &command->signals[i], NULL);
 	/* These are passed on; a shell's background job finds SIGINT ignored. */

@@ -19,6 +19,8 @@ struct command {
 	struct rlimit memlock; /* as it was before libbpf raised it */
 	sigset_t blocked; /* the signals that were blocked */
 	struct sigaction signals[COMMAND_SIGNALS]; /* as they were before we caught them */
+	void (*before_exec)(void *context); /* NULL, or what its process does first */
+	void *context;
 };
 
 /* Before anything changes what COMMAND is to find as it was. */

@@ -199,6 +199,11 @@ bool metrics_may_write(const struct metrics *metrics)
 	return may;
 }
 
+int metrics_period_ms(const struct metrics *metrics)
+{
+	return metrics ? INTERVAL_MS / 2 : -1;
+}
+
 int metrics_due_ms(const struct metrics *metrics)
 {
 	uint64_t now;

@@ -35,6 +35,9 @@ void metrics_close(struct metrics *metrics);
 /* May the file be written again, as far as permissions go? Yes, for NULL. */
 bool metrics_may_write(const struct metrics *metrics);
 
+/* Milliseconds after which to look again whether a write is due; -1: there are none, for NULL. */
+int metrics_period_ms(const struct metrics *metrics);
+
 /* Milliseconds until the next write; 0: now; -1: never, for NULL. */
 int metrics_due_ms(const struct metrics *metrics);
 

@@ -32,6 +32,9 @@ char LICENSE[] SEC("license") = "Dual BSD/GPL";
 #define UNSHARE_EMPTY_MNTNS 0x00100000ULL /* 7.1 */
 #define CLONE_EMPTY_MNTNS (1ULL << 37) /* 7.1 */
 
+/* include/uapi/asm-generic/errno-base.h */
+#define EEXIST 17
+
 /* include/linux/errno.h: what restarts a system call is not an error of it. */
 #define ERESTARTSYS 512
 
@@ -652,22 +655,39 @@ static __always_inline void fill_fork(struct nsmon_fork *f, struct task_struct *
 	f->creator_start_ns = BPF_CORE_READ(creator, group_leader, start_boottime);
 }
 
+/* Where it is in the map. Returns whether it was. */
+static __always_inline bool forget_followed(__u32 pid)
+{
+	if (bpf_map_delete_elem(&followed, &pid))
+		return false;
+	atomic_add(&followed_count, -1);
+	return true;
+}
+
+/*
+ * A kernel that may skip the birth of a thread says itself which is the last, from 6.16
+ * on: nobody counts the tasks there.
+ */
 static __always_inline bool follow_child(__u32 creator, __u32 pid, bool process)
 {
-	__u32 *tasks, one = 1;
+	__u32 first = kernel_has.preempts_programs ? NSMON_FOLLOWED_BEFORE : 1;
+	__u32 *tasks;
 
 	if (!filter.follow)
 		return true;
+	/* Of a process whose end was skipped: the number was another's. */
+	if (process && kernel_has.preempts_programs)
+		forget_followed(pid);
 	tasks = bpf_map_lookup_elem(&followed, &creator);
 	if (!tasks && !(spawner && creator == spawner))
 		return false;
 	if (!process) {
-		if (tasks)
+		if (tasks && *tasks < NSMON_FOLLOWED_BEFORE)
 			atomic_add(tasks, 1);
 		return true;
 	}
 	atomic_add(&followed_count, 1);
-	if (bpf_map_update_elem(&followed, &pid, &one, BPF_ANY)) {
+	if (bpf_map_update_elem(&followed, &pid, &first, BPF_ANY)) {
 		struct nsmon_counters *cpu = this_cpu_counters();
 
 		/* A child that cannot be followed: its events are missing from here on. */
@@ -752,6 +772,7 @@ static __always_inline void report_exec(struct task_struct *task, __u32 old_tid,
 	unsigned long arg_start, args_len;
 	__u32 room;
 	__u16 flags = 0;
+	bool told;
 	long len;
 
 	r = bpf_map_lookup_elem(&exec_scratch, &copy);
@@ -789,9 +810,9 @@ static __always_inline void report_exec(struct task_struct *task, __u32 old_tid,
 	len += sizeof(*r) + args_len;
 	if (len > (long)sizeof(struct exec_scratch)) /* never; the verifier cannot know */
 		return;
-	tell_losses(cpu, false);
+	told = tell_losses(cpu, false);
 	fill_header(&r->header, cpu, len, NSMON_EXEC, flags);
-	if (is_reserved(false) || bpf_ringbuf_output(&events, r, len, wakeup_flags()))
+	if (!told || is_reserved(false) || bpf_ringbuf_output(&events, r, len, wakeup_flags()))
 		count_lost(cpu, NSMON_EXEC, 1);
 	else
 		wake_if_armed();
@@ -859,10 +880,7 @@ static __always_inline void unfollow(const struct process_key *key, bool process
 		if (*tasks)
 			return;
 	}
-	if (bpf_map_delete_elem(&followed, &pid))
-		return;
-	atomic_add(&followed_count, -1);
-	if (followed_count == 0)
+	if (forget_followed(pid) && followed_count == 0)
 		wake_reader();
 }
 
@@ -879,7 +897,7 @@ static __always_inline bool end_was_told(struct task_struct *task, const struct 
 	if (kernel_has.group_dead_arg)
 		return false;
 	if (READ(true, signal, nr_threads) > 1)
-		return bpf_map_update_elem(&ended, key, &one, BPF_NOEXIST) != 0;
+		return bpf_map_update_elem(&ended, key, &one, BPF_NOEXIST) == -EEXIST;
 	return bpf_map_lookup_elem(&ended, key) != NULL;
 }
 

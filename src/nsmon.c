@@ -10,6 +10,7 @@
 #include <sys/epoll.h>
 #include <sys/eventfd.h>
 #include <sys/syscall.h>
+#include <sys/time.h>
 #include <unistd.h>
 
 #include "check.h"
@@ -47,6 +48,9 @@
 /* Records that are read before signals and the output get their turn. */
 #define READ_MAX 16384
 
+/* How late a program may run after it was detached, in microseconds. */
+#define LATE_US 10000
+
 /* How long to wait for the exit status of a command that got our signal. */
 #define COMMAND_END_MS 500
 
@@ -66,6 +70,8 @@ struct nsmon {
 	struct service service;
 	struct metrics *metrics; /* NULL: none are wanted */
 	uint64_t ring_waiting; /* the most since metrics were written */
+	uint64_t misses_ns; /* when it was last asked what the kernel skipped */
+	uint64_t births_missed; /* of processes and threads, by then */
 	int epoll_fd;
 	size_t watched; /* of the given processes, whose end wakes the loop */
 };
@@ -96,11 +102,12 @@ static void on_stop(int signal, siginfo_t *info, void *context)
 	wake_loop();
 }
 
-/* Again and again: the first may come between the look at stop_signal and a write. */
+/* At the end again and again: the first may come between the look at stop_signal and a write. */
 static void on_alarm(int signal)
 {
 	(void)signal;
-	alarm(1);
+	if (stop_signal)
+		alarm(1);
 }
 
 static void on_hangup(int signal)
@@ -301,9 +308,10 @@ static int sleep_until_woken(struct nsmon *nsmon, int timeout_ms)
 
 static void write_metrics(struct nsmon *nsmon)
 {
+	const struct totals totals = stream_totals(&nsmon->stream);
 	const struct metrics_values values = {
 		.backend = nsmon->run.backend,
-		.totals = &nsmon->stream.totals,
+		.totals = &totals,
 		.output_failing = output_is_failing(nsmon->output),
 		.repairs = nsmon->snapshot.repairs,
 		.ring_size = probe_ring_size(nsmon->probe),
@@ -314,6 +322,38 @@ static void write_metrics(struct nsmon *nsmon)
 
 	metrics_write(nsmon->metrics, &values);
 	nsmon->ring_waiting = 0;
+}
+
+/* Of processes that are followed children are, too, although their birth was missed. */
+static void take_missed_births(struct nsmon *nsmon, uint64_t births)
+{
+	if (births == nsmon->births_missed)
+		return;
+	nsmon->births_missed = births;
+	probe_adopt_missed(nsmon->probe);
+}
+
+/* How often to ask what the kernel skipped; and how often where a record is of what nobody knows of. */
+#define MISSES_NS ((uint64_t)1000000000)
+#define MISSES_NS_MIN ((uint64_t)10000000)
+
+/* What the kernel skipped is lost as well, without a record that says so. */
+static int tell_misses(struct nsmon *nsmon, uint64_t pause_ns)
+{
+	uint64_t now = stream_now_ns(&nsmon->stream);
+	uint64_t missed[NSMON_KINDS];
+
+	if (!probe_may_miss(nsmon->probe) || now - nsmon->misses_ns < pause_ns)
+		return 0;
+	nsmon->misses_ns = now;
+	probe_missed(nsmon->probe, missed);
+	take_missed_births(nsmon, missed[NSMON_FORK]);
+	return stream_kernel_missed(&nsmon->stream, missed);
+}
+
+static int look_for_misses(void *context)
+{
+	return tell_misses(context, MISSES_NS_MIN);
 }
 
 /* Reads what waits and writes it. Returns how many records, or a negative errno. */
@@ -332,6 +372,8 @@ static int read_batch(struct nsmon *nsmon)
 	if (n < READ_MAX) { /* nobody after the gap will tell of it */
 		probe_lost(nsmon->probe, lost);
 		err = stream_kernel_lost(&nsmon->stream, lost);
+		if (!err)
+			err = tell_misses(nsmon, MISSES_NS);
 		if (err)
 			return err;
 	}
@@ -382,6 +424,30 @@ static void reopen(struct nsmon *nsmon)
 static int sooner(int a_ms, int b_ms)
 {
 	return a_ms < 0 || (b_ms >= 0 && b_ms < a_ms) ? b_ms : a_ms;
+}
+
+/* The output's reader does not read: what others want to hear of nsmon, and to do about it, goes on. */
+static void while_writing_waits(void *context)
+{
+	struct nsmon *nsmon = context;
+
+	if (metrics_due_ms(nsmon->metrics) == 0)
+		write_metrics(nsmon);
+	service_turn(&nsmon->service, &nsmon->stream.totals,
+		     output_is_failing(nsmon->output));
+	if (reopen_wanted)
+		reopen(nsmon);
+}
+
+/* A signal now and then ends a write that waits, where somebody wants to hear of nsmon. */
+static void start_timer(const struct nsmon *nsmon)
+{
+	int period_ms = sooner(service_period_ms(&nsmon->service), metrics_period_ms(nsmon->metrics));
+	struct timeval tv = { period_ms / 1000, (period_ms % 1000) * 1000 };
+	const struct itimerval timer = { .it_interval = tv, .it_value = tv };
+
+	if (period_ms > 0)
+		setitimer(ITIMER_REAL, &timer, NULL);
 }
 
 /* The command and its descendants, or the given processes and theirs. */
@@ -457,10 +523,15 @@ static int run_loop(struct nsmon *nsmon)
 				probe_unfollow_ended(nsmon->probe, preflight_process_lives);
 			probe_rest(nsmon->probe);
 			timeout_ms = quiet_ms;
-			if (quiet_ms < QUIET_MS_MAX)
+			if (quiet_ms < QUIET_MS_MAX) {
 				quiet_ms *= 10;
-			else if (!may_end_unseen(nsmon))
+			} else if (!may_end_unseen(nsmon)) {
 				timeout_ms = -1;
+				n = tell_misses(nsmon, 0);
+				if (n)
+					return n;
+				due_ms = snapshot_due_ms(&nsmon->snapshot);
+			}
 		}
 		service_turn(&nsmon->service, &nsmon->stream.totals,
 			     output_is_failing(nsmon->output));
@@ -479,15 +550,15 @@ static int run_loop(struct nsmon *nsmon)
 
 /*
  * What the kernel saw is what it delivered plus what it lost, or we say so.
- * Runs that it skipped saw nothing: they are added to lost.
+ * Runs that it skipped saw nothing: they are lost beside that.
  */
-static void prove(struct nsmon *nsmon, uint64_t lost[NSMON_KINDS])
+static int prove(struct nsmon *nsmon)
 {
 	struct stream *stream = &nsmon->stream;
 	struct probe_statistics s;
 
 	if (probe_statistics(nsmon->probe, &s))
-		return;
+		return 0;
 	stream->totals.has_switches = s.has_switches && (nsmon->options.events & 1U << NSMON_NS);
 	stream->totals.switches = s.switches;
 	stream->totals.switches_known = s.switches_known;
@@ -507,13 +578,11 @@ static void prove(struct nsmon *nsmon, uint64_t lost[NSMON_KINDS])
 	if (stream->totals.has_switches)
 		log_debug("nsproxy: %llu switches, %llu of them accounted for",
 			  (unsigned long long)s.switches, (unsigned long long)s.switches_known);
-	if (lost_count(s.missed)) {
+	if (lost_count(s.missed))
 		log_error("the kernel skipped %llu runs of nsmon's programs: as many records may "
 			  "be missing",
 			  (unsigned long long)lost_count(s.missed));
-		for (int i = 0; i < NSMON_KINDS; i++)
-			lost[i] += s.missed[i];
-	}
+	return stream_kernel_missed(stream, s.missed);
 }
 
 static void log_totals(const struct stream *stream)
@@ -533,6 +602,8 @@ static int finish(struct nsmon *nsmon)
 	int n;
 
 	probe_detach(nsmon->probe);
+	if (probe_may_miss(nsmon->probe)) /* a task that it preempted in front of a program runs that now */
+		usleep(LATE_US);
 	do {
 		stream_begin_batch(&nsmon->stream);
 		n = probe_read(nsmon->probe, on_record, &nsmon->stream, READ_MAX);
@@ -540,14 +611,23 @@ static int finish(struct nsmon *nsmon)
 	if (n < 0)
 		return n;
 	probe_lost(nsmon->probe, lost);
-	prove(nsmon, lost);
 	n = stream_kernel_lost(&nsmon->stream, lost);
+	if (!n)
+		n = prove(nsmon);
 	log_totals(&nsmon->stream);
 	if (!n)
 		n = stream_stop(&nsmon->stream);
 	if (nsmon->metrics)
 		write_metrics(nsmon);
 	return n;
+}
+
+/* In the command's process, before its program: the kernel may have skipped its birth. */
+static void follow_command(void *context)
+{
+	const struct nsmon *nsmon = context;
+
+	probe_follow(nsmon->probe, getpid());
 }
 
 static int start_command(struct nsmon *nsmon)
@@ -558,6 +638,10 @@ static int start_command(struct nsmon *nsmon)
 	if (!argv)
 		return 0;
 	probe_expect_child(nsmon->probe, getpid());
+	if (probe_may_miss(nsmon->probe)) {
+		nsmon->command.before_exec = follow_command;
+		nsmon->command.context = nsmon;
+	}
 	err = command_start(&nsmon->command, argv, nsmon->options.user);
 	probe_expect_child(nsmon->probe, 0);
 	if (err)
@@ -819,6 +903,11 @@ static int run_trace(struct nsmon *nsmon)
 		log_error("cannot begin: %s", strerror(-err));
 		goto out;
 	}
+	nsmon->stream.context = nsmon;
+	nsmon->stream.while_waiting = while_writing_waits;
+	if (probe_may_miss(nsmon->probe))
+		nsmon->stream.look_for_misses = look_for_misses;
+	start_timer(nsmon);
 	status = trace_events(nsmon);
 	stream_free(&nsmon->stream);
 	cgroups_free(nsmon->cgroups);

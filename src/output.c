@@ -25,8 +25,8 @@ struct output {
 	bool terminal;
 	bool failing;
 	bool glued; /* the file's last line has no end: begin a new one */
-	size_t cut; /* bytes of the first line that are written already */
-	size_t len; /* bytes waiting in data */
+	size_t cut; /* bytes of the first line that are written already; it stays whole in data */
+	size_t len; /* bytes in data */
 	size_t lines;
 	size_t ends[LINES_MAX]; /* offset in data behind each line */
 	uint8_t kinds[LINES_MAX];
@@ -169,6 +169,12 @@ bool output_is_empty(const struct output *out)
 	return out->len == 0;
 }
 
+void output_count_waiting(const struct output *out, uint64_t waiting[NSMON_KINDS])
+{
+	for (size_t i = 0; i < out->lines; i++)
+		waiting[out->kinds[i]]++;
+}
+
 bool output_has_room(const struct output *out)
 {
 	return out->len <= BLOCK_BYTES && out->lines < LINES_MAX;
@@ -196,22 +202,23 @@ void output_commit(struct output *out, const struct line *line, enum nsmon_kind 
 	out->kinds[out->lines++] = (uint8_t)kind;
 }
 
-/* The first `written` bytes are out: forget the lines that are whole. */
+/* The first `written` bytes are out: forget the lines of which nothing is left. */
 static void forget_written(struct output *out, size_t written)
 {
-	size_t lines = 0;
+	size_t lines = 0, whole;
 
-	if (!written)
-		return;
 	while (lines < out->lines && out->ends[lines] <= written)
 		lines++;
-	out->cut = lines ? written - out->ends[lines - 1] : out->cut + written;
-	memmove(out->data, out->data + written, out->len - written);
+	whole = lines ? out->ends[lines - 1] : 0;
+	out->cut = written - whole;
+	if (!lines)
+		return;
+	memmove(out->data, out->data + whole, out->len - whole);
 	memmove(out->kinds, out->kinds + lines, out->lines - lines);
 	for (size_t i = lines; i < out->lines; i++)
-		out->ends[i - lines] = out->ends[i] - written;
+		out->ends[i - lines] = out->ends[i] - whole;
 	out->lines -= lines;
-	out->len -= written;
+	out->len -= whole;
 }
 
 /* Takes the part of a line back that is in a regular file, if nobody wrote behind it. */
@@ -306,13 +313,15 @@ static int write_block(struct output *out, int timeout_ms)
 {
 	int64_t deadline = timeout_ms < 0 ? 0 : now_ms() + timeout_ms;
 	const char *name = name_of(out);
-	size_t written = 0;
+	size_t written = out->cut;
+	bool any;
 	int err = 0;
 
 	if (out->glued && out->len) {
 		err = write(out->fd, "\n", 1) == 1 ? 0 : -errno;
 		out->glued = err != 0;
 	}
+	any = written < out->len;
 	while (!out->glued && written < out->len) {
 		size_t len = out->len - written;
 		ssize_t n;
@@ -342,7 +351,7 @@ static int write_block(struct output *out, int timeout_ms)
 	}
 	forget_written(out, written);
 	if (!err) {
-		if (!written) /* nothing to write: that it works is not shown */
+		if (!any) /* nothing to write: that it works is not shown */
 			return 0;
 		if (out->failing)
 			log_note("writing to %s works again", name);
@@ -391,7 +400,6 @@ bool output_may_reopen(const struct output *out)
 
 void output_reopen(struct output *out)
 {
-	const bool torn = out->cut && out->lines;
 	int fd;
 
 	if (!out->path)
@@ -403,14 +411,10 @@ void output_reopen(struct output *out)
 		return;
 	}
 	take_back_cut_line(out);
+	out->cut = 0; /* where its beginning stays in a pipe, all of it is in the file */
 	close(out->fd);
 	out->fd = fd;
 	out->glued = ends_in_line(out->path, fd);
-	if (torn) { /* its beginning is in the other file, or nowhere any more */
-		out->dropped[out->kinds[0]]++;
-		out->dropped_lines++;
-		forget_written(out, out->ends[0]);
-	}
 }
 
 uint64_t output_take_dropped(struct output *out, uint64_t dropped[NSMON_KINDS])

@@ -38,6 +38,9 @@ int output_fd(const struct output *out);
 /* Is nothing waiting to be written? */
 bool output_is_empty(const struct output *out);
 
+/* Adds the records that wait to be written, a part of one as a whole, by kind. */
+void output_count_waiting(const struct output *out, uint64_t waiting[NSMON_KINDS]);
+
 /* Does output_begin() not need to write first? */
 bool output_has_room(const struct output *out);
 

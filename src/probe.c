@@ -212,10 +212,10 @@ static size_t list_hooks(struct hook hooks[LINKS_MAX], const struct probe *probe
 	bool typed = probe->typed;
 	const struct hook common[] = {
 		/* Before any task is told to be in a cgroup, user space knows its name. */
-		{ PROGRAMS(on_cgroup_made), NULL, false, false, true },
+		{ PROGRAM(on_cgroup_made), NULL, false, false, true },
 		{ PROGRAM(on_cgroup_renamed), NULL, false, false, true },
 		{ PROGRAM(on_cgroup_removed), NULL, false, false, true },
-		{ PROGRAMS(on_cgroup_attach), NULL, false, false, wants(options, NSMON_CGROUP) },
+		{ PROGRAM(on_cgroup_attach), NULL, false, false, wants(options, NSMON_CGROUP) },
 		{ PROGRAM(on_exit), NULL, false, false, exits && !gates },
 		{ PROGRAM(on_exec), NULL, false, false, execs && !gates },
 		{ PROGRAM(on_fork), NULL, false, false, forks && !gates && !typed },
@@ -971,6 +971,15 @@ void probe_expect_child(struct probe *probe, pid_t parent)
 	__atomic_store_n(&probe->skel->bss->spawner, (__u32)parent, __ATOMIC_SEQ_CST);
 }
 
+void probe_follow(struct probe *probe, pid_t pid)
+{
+	const __u32 number = (__u32)pid, before = NSMON_FOLLOWED_BEFORE;
+
+	if (bpf_map_update_elem(bpf_map__fd(probe->skel->maps.followed), &number, &before,
+				BPF_NOEXIST) == 0)
+		__atomic_fetch_add(&probe->skel->bss->followed_count, 1, __ATOMIC_SEQ_CST);
+}
+
 void probe_unfollow_ended(struct probe *probe, bool (*lives)(pid_t pid))
 {
 	int fd = bpf_map__fd(probe->skel->maps.followed);
@@ -1054,16 +1063,20 @@ static void read_missed(const struct probe *probe, uint64_t missed[NSMON_KINDS])
 	}
 }
 
-uint64_t probe_missed(const struct probe *probe)
+bool probe_may_miss(const struct probe *probe)
 {
-	uint64_t missed[NSMON_KINDS] = { 0 }, sum = 0;
+	return probe->preempts;
+}
 
-	if (!probe->preempts)
-		return 0;
+void probe_missed(const struct probe *probe, uint64_t missed[NSMON_KINDS])
+{
+	memset(missed, 0, NSMON_KINDS * sizeof(*missed));
 	read_missed(probe, missed);
-	for (int i = 0; i < NSMON_KINDS; i++)
-		sum += missed[i];
-	return sum;
+}
+
+void probe_adopt_missed(struct probe *probe)
+{
+	__atomic_store_n(&probe->skel->bss->adopting, true, __ATOMIC_SEQ_CST);
 }
 
 int probe_statistics(const struct probe *probe, struct probe_statistics *statistics)

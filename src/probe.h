@@ -78,6 +78,9 @@ void probe_want_everyone(struct probe *probe, bool everyone);
 /* The next child of this process is followed; 0 ends that. */
 void probe_expect_child(struct probe *probe, pid_t parent);
 
+/* Follows this process, unless it is followed already. */
+void probe_follow(struct probe *probe, pid_t pid);
+
 /*
  * Stops following the processes that do not live any more: those that ended
  * before anything was attached, and those whose end the kernel skipped.
@@ -113,11 +116,14 @@ uint64_t probe_followed(const struct probe *probe);
 /* Totals since the start of what found no room, by enum nsmon_kind. */
 void probe_lost(const struct probe *probe, uint64_t lost[NSMON_KINDS]);
 
-/*
- * Events of which the kernel may have skipped every program since the start, at
- * most; always 0 where it does not preempt them.
- */
-uint64_t probe_missed(const struct probe *probe);
+/* May the kernel skip programs, since it preempts them? */
+bool probe_may_miss(const struct probe *probe);
+
+/* Totals since the start of events of which it may have skipped every program, at most, by enum nsmon_kind. */
+void probe_missed(const struct probe *probe, uint64_t missed[NSMON_KINDS]);
+
+/* From now on a picture follows the children of followed processes whose birth was missed. */
+void probe_adopt_missed(struct probe *probe);
 
 /* Detaches; what was under way is in the ring buffer when it returns. */
 void probe_detach(struct probe *probe);

@@ -118,23 +118,33 @@ static __always_inline bool is_reserved(bool change)
 	return !change && bpf_ringbuf_query(&events, BPF_RB_AVAIL_DATA) >= shared_bytes;
 }
 
-/* The first record that finds room after a loss says so before itself. */
-static __always_inline void tell_losses(struct nsmon_counters *cpu, bool change)
+/*
+ * The first record that finds room after a loss says so before itself. Returns false
+ * where that found none: then there is none for what would be told after it either,
+ * although the reader may have made some by now.
+ */
+static __always_inline bool tell_losses(struct nsmon_counters *cpu, bool change)
 {
 	__u64 sum = lost_sum;
 	struct nsmon_lost *r;
 
-	if (sum == lost_told || is_reserved(change))
-		return;
+	if (sum == lost_told)
+		return true;
+	if (is_reserved(change))
+		return false;
 	r = bpf_ringbuf_reserve(&events, sizeof(*r), 0);
 	if (!r)
-		return;
-	lost_told = sum;
+		return false;
 	fill_header(&r->header, cpu, sizeof(*r), NSMON_LOST, 0);
+	sum = 0; /* of what is told, which another CPU may be about to add to */
 #pragma unroll
-	for (int i = 0; i < NSMON_KINDS; i++)
+	for (int i = 0; i < NSMON_KINDS; i++) {
 		r->lost[i] = lost[i];
+		sum += r->lost[i];
+	}
+	lost_told = sum;
 	submit(r);
+	return true;
 }
 
 /*
@@ -147,8 +157,7 @@ static __always_inline void *reserve(struct nsmon_counters *cpu, const __u64 siz
 {
 	struct nsmon_header *h = NULL;
 
-	tell_losses(cpu, change);
-	if (!is_reserved(change))
+	if (tell_losses(cpu, change) && !is_reserved(change))
 		h = bpf_ringbuf_reserve(&events, size, 0);
 	if (!h) {
 		atomic_add(&cpu->records, 1);

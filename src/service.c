@@ -211,6 +211,15 @@ void service_turn(struct service *service, const struct totals *totals, bool fai
 	service->has_news = false;
 }
 
+int service_period_ms(const struct service *service)
+{
+	uint64_t ms = service->beat_ns / NS_PER_MS / 2;
+
+	if (!ms)
+		return -1;
+	return ms < INT_MAX ? (int)ms : INT_MAX;
+}
+
 int service_due_ms(const struct service *service)
 {
 	uint64_t due = UINT64_MAX, now;

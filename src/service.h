@@ -58,6 +58,9 @@ void service_stopping(struct service *service);
  */
 void service_turn(struct service *service, const struct totals *totals, bool failing);
 
+/* Milliseconds after which to look again whether a sign of life is due; -1: none are wanted. */
+int service_period_ms(const struct service *service);
+
 /* Milliseconds until service_turn() has something to tell; -1: not before something happens. */
 int service_due_ms(const struct service *service);
 

@@ -85,6 +85,29 @@ static __always_inline __u32 proc_flags(struct task_struct *task)
 	return flags;
 }
 
+/* After a birth of a followed process's child was missed. */
+volatile bool adopting;
+
+/*
+ * Follows a process that nobody knows of: by its parent, where it was born while nsmon
+ * traced, and its birth is over, with what it has to tell. How many tasks it has is not known.
+ */
+static __always_inline bool adopt(struct task_struct *task, __u32 pid)
+{
+	__u32 tasks = NSMON_FOLLOWED_BEFORE;
+
+	if (!adopting || !filter.follow || compat_task_state(task) & TASK_NEW ||
+	    BPF_CORE_READ(task, group_leader, start_boottime) < view_boot_ns ||
+	    !is_followed(task_tgid(BPF_CORE_READ(task, group_leader, real_parent))) ||
+	    bpf_map_update_elem(&followed, &pid, &tasks, BPF_NOEXIST))
+		return false;
+	atomic_add(&followed_count, 1);
+	if (BPF_CORE_READ(task, signal, live.counter))
+		return true;
+	forget_followed(pid); /* it ends, and may have told of it before it was followed */
+	return false;
+}
+
 SEC("?iter/task")
 int snapshot(struct bpf_iter__task *ctx)
 {
@@ -102,7 +125,8 @@ int snapshot(struct bpf_iter__task *ctx)
 	if (!task || BPF_CORE_READ(task, exit_state) == EXIT_DEAD)
 		return 0;
 	pid = task_tgid(task);
-	wanted = (is_followed(pid) || pid == filter.self) && is_in_cgroup(task);
+	wanted = pid && (is_followed(pid) || adopt(task, pid) || pid == filter.self) &&
+		 is_in_cgroup(task);
 	if (!pid || !has_row(task) || !(wanted || everyone))
 		return 0;
 	r.header.time = bpf_ktime_get_boot_ns();

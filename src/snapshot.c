@@ -18,6 +18,9 @@
 /* A task that changes all the time is left for the next repair. */
 #define PASSES_MAX 8
 
+/* ... but so many repairs wait for such tasks; an exec can take as long as it likes. */
+#define PUT_OFF_MAX 3
+
 /* Repairs take at most a tenth of the time, and come five times a second at most. */
 #define PAUSE_NS (200 * NS_PER_MS)
 #define PAUSE_FACTOR 10
@@ -25,9 +28,6 @@
 /* What was inside a system call when nsmon attached shows afterwards. */
 #define LOOKS 2
 static const uint64_t look_ns[LOOKS] = { 10 * NS_PER_S, NS_PER_S };
-
-/* How often to ask the kernel whether it skipped our programs. */
-#define MISSES_NS NS_PER_S
 
 /* Records between two chunks: a storm may fill the ring buffer as fast as it is read. */
 #define DRAIN_MAX 262144
@@ -154,22 +154,6 @@ int snapshot_first(struct snapshot *snapshot, struct probe *probe, struct stream
 	return err;
 }
 
-/* What the kernel skipped is lost as well, without a record that says so. */
-static void look_for_misses(struct snapshot *snapshot, uint64_t now)
-{
-	uint64_t missed;
-
-	if (now - snapshot->looked_ns < MISSES_NS)
-		return;
-	snapshot->looked_ns = now;
-	missed = probe_missed(snapshot->probe);
-	if (missed == snapshot->missed)
-		return;
-	snapshot->missed = missed;
-	snapshot->loud = true;
-	want(snapshot, now);
-}
-
 /* Once: a reader cannot see it in the stream. */
 static void say_what_stays_lost(struct snapshot *snapshot)
 {
@@ -195,7 +179,6 @@ int snapshot_due_ms(struct snapshot *snapshot)
 	say_what_stays_lost(snapshot);
 	if (!state_can_repair(snapshot->stream->state))
 		return -1;
-	look_for_misses(snapshot, now);
 	if (stream_take_repair(snapshot->stream)) {
 		snapshot->loud = true;
 		want(snapshot, now);
@@ -266,7 +249,15 @@ int snapshot_repair(struct snapshot *snapshot)
 		want(snapshot, now_ns() + NS_PER_S);
 	else if (snapshot->looks)
 		want(snapshot, now_ns() + look_ns[snapshot->looks - 1]);
-	if (loud || stream->totals.written[NSMON_PROC] != before)
-		return stream_ready(stream);
-	return stream_flush(stream);
+	if (!loud && stream->totals.written[NSMON_PROC] == before)
+		return stream_flush(stream);
+	if (stream_is_in_doubt(stream)) /* what was lost meanwhile is for the next picture */
+		return stream_flush(stream);
+	if (more && snapshot->put_off < PUT_OFF_MAX) {
+		snapshot->put_off++;
+		snapshot->loud = true;
+		return stream_flush(stream);
+	}
+	snapshot->put_off = 0;
+	return stream_ready(stream);
 }

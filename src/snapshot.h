@@ -17,9 +17,8 @@ struct snapshot {
 	bool works; /* this kernel lets us have pictures */
 	uint64_t due_ns; /* CLOCK_MONOTONIC; when the next may begin, 0: none is wanted */
 	uint64_t earliest_ns; /* not before */
-	uint64_t looked_ns; /* when it was last asked whether the kernel skipped our programs */
-	uint64_t missed; /* and what it said */
 	uint64_t repairs; /* pictures that were taken after a loss */
+	unsigned int put_off; /* so often the end of a repair was, for tasks that were changing */
 	bool said; /* that something stays lost */
 	bool loud; /* the next one follows a loss */
 	unsigned int

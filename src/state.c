@@ -426,6 +426,15 @@ static bool is_passed_over(const struct state *state, const struct row *creator)
 	return creator && creator->data.passed_over && !state->silent;
 }
 
+/*
+ * A picture goes through the numbers upwards. A creator that ended before it came there has no
+ * row, nor has a child whose number was below: new numbers begin anew at the end.
+ */
+static bool is_behind_picture(const struct state *state, const struct event *event)
+{
+	return is_before_picture(state, event) && event->task->tid < event->fork.creator_tid;
+}
+
 static int handle_fork(struct state *state, const struct event *event)
 {
 	const bool with_row = state->tracks && event->fork.told && has_row(state, event->task);
@@ -454,17 +463,19 @@ static int handle_fork(struct state *state, const struct event *event)
 	}
 	found = find_creator(state, event);
 	creator = is_creator(found, event) ? found : NULL;
-	if (!creator &&
-	    is_before_picture(state, event)) /* both have ended before it was complete */
-		return state->silent ? tell_as_it_is(state, event) : 0;
+	if (!creator && is_before_picture(state, event) && state->silent)
+		return tell_as_it_is(state, event);
 	row = NULL;
-	if (with_row && is_passed_over(state, found)) {
+	if (with_row && (is_passed_over(state, found) ||
+			 (!creator && is_behind_picture(state, event)))) {
 		data.kind = ROW_ENDING;
 		data.passed_over = true;
 		rows_add(&state->rows, &data);
 		state->doubt = true;
 		return 0;
 	}
+	if (!creator && is_before_picture(state, event)) /* both ended before it was complete */
+		return 0;
 	if (event->fork.told) {
 		seq = state->tell(state->context, event, STATE_EVENT);
 		if (seq <= 0)
@@ -1114,6 +1125,18 @@ void state_end_repair(struct state *state)
 			rows_drop(&state->rows, row);
 	}
 	state->repairing = false;
+}
+
+bool state_knows(const struct state *state, const struct event *event)
+{
+	const struct row *row;
+
+	if (!state_can_repair(state))
+		return true;
+	if (event->kind == NSMON_FORK)
+		return is_creator(find_creator(state, event), event);
+	row = rows_find(&state->rows, event->task->tid);
+	return !has_row(state, event->task) || (row && row_is_of(row, event->task));
 }
 
 bool state_take_doubt(struct state *state)

@@ -68,6 +68,12 @@ size_t state_unsure(const struct state *state);
 /* No further pass now: what was kept for them is forgotten. */
 void state_end_repair(struct state *state);
 
+/*
+ * Does the table have who an event is of, and for a fork who it is by? Where not, an event
+ * before it was missed, unless a filter kept it back. Yes, where there is no table.
+ */
+bool state_knows(const struct state *state, const struct event *event);
+
 /* Has something been met that only a picture explains? Asking answers it. */
 bool state_take_doubt(struct state *state);
 

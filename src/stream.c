@@ -114,14 +114,17 @@ int stream_flush(struct stream *stream)
 {
 	int err;
 
-	take_dropped(stream); /* of a file that was reopened */
 	if (stream->gave_up || output_is_empty(stream->output))
 		return 0;
 	/* Once asked to end, wait no longer than that; -EINTR may be what asks. */
-	do {
+	for (;;) {
 		err = *stream->stop ? output_flush_within(stream->output, GIVE_UP_MS)
 				    : output_flush(stream->output);
-	} while (err == -EINTR);
+		if (err != -EINTR)
+			break;
+		if (stream->while_waiting && !*stream->stop)
+			stream->while_waiting(stream->context);
+	}
 	if (err == -ETIMEDOUT) {
 		stream->gave_up = true;
 		output_discard(stream->output);
@@ -133,6 +136,18 @@ int stream_flush(struct stream *stream)
 	if (!err && output_is_empty(stream->output) && stream->undo_to == UNDO_NOTHING)
 		state_settle(stream->state);
 	return err;
+}
+
+struct totals stream_totals(const struct stream *stream)
+{
+	struct totals totals = stream->totals;
+	uint64_t waiting[NSMON_KINDS] = { 0 };
+
+	output_count_waiting(stream->output, waiting);
+	for (int i = 0; i < NSMON_KINDS; i++)
+		if (is_counted(i) || i == NSMON_PROC)
+			totals.written[i] -= waiting[i];
+	return totals;
 }
 
 static bool can_write(const struct stream *stream)
@@ -329,21 +344,33 @@ static int end_telling(struct stream *stream, int err)
 	return err;
 }
 
+/* Totals: what they were when they were last read is *before. */
+static int tell_new_losses(struct stream *stream, uint64_t before[NSMON_KINDS],
+			   const uint64_t lost[NSMON_KINDS])
+{
+	for (int i = 0; i < NSMON_KINDS; i++) {
+		if (!is_counted(i) || lost[i] <= before[i])
+			continue;
+		stream->untold[i] += lost[i] - before[i];
+		stream->totals.lost += lost[i] - before[i];
+		stream->totals.lost_of[i] += lost[i] - before[i];
+		before[i] = lost[i];
+	}
+	return tell_lost(stream);
+}
+
 int stream_kernel_lost(struct stream *stream, const uint64_t lost[NSMON_KINDS])
 {
 	if (lost[NSMON_CGROUP_TREE] > stream->kernel_lost[NSMON_CGROUP_TREE]) {
 		stream->kernel_lost[NSMON_CGROUP_TREE] = lost[NSMON_CGROUP_TREE];
 		stream->cgroups_doubt = true;
 	}
-	for (int i = 0; i < NSMON_KINDS; i++) {
-		if (!is_counted(i) || lost[i] <= stream->kernel_lost[i])
-			continue;
-		stream->untold[i] += lost[i] - stream->kernel_lost[i];
-		stream->totals.lost += lost[i] - stream->kernel_lost[i];
-		stream->totals.lost_of[i] += lost[i] - stream->kernel_lost[i];
-		stream->kernel_lost[i] = lost[i];
-	}
-	return tell_lost(stream);
+	return tell_new_losses(stream, stream->kernel_lost, lost);
+}
+
+int stream_kernel_missed(struct stream *stream, const uint64_t missed[NSMON_KINDS])
+{
+	return tell_new_losses(stream, stream->kernel_missed, missed);
 }
 
 static bool is_line_of_its_own(const struct event *event)
@@ -375,6 +402,14 @@ static bool is_wanted(const struct stream *stream, const struct event *event)
 	return event->cgroup && event->cgroup->wanted;
 }
 
+/* What the kernel skipped is told before what shows that it did. */
+static int look_for_misses(const struct stream *stream, const struct event *event)
+{
+	if (!stream->look_for_misses || state_knows(stream->state, event))
+		return 0;
+	return stream->look_for_misses(stream->context);
+}
+
 /* A task that leaves the cgroups of the filter is told to, and forgotten. */
 static int move_task(struct stream *stream, const struct event *event)
 {
@@ -386,6 +421,7 @@ static int move_task(struct stream *stream, const struct event *event)
 int stream_record(struct stream *stream, const void *data, size_t size)
 {
 	struct event event;
+	int err;
 
 	if (event_decode(&event, data, size)) {
 		if (!stream->invalid++)
@@ -403,6 +439,9 @@ int stream_record(struct stream *stream, const void *data, size_t size)
 		stream->cgroups_changed = true;
 		return 0;
 	}
+	err = look_for_misses(stream, &event);
+	if (err)
+		return err;
 	event.cgroup = cgroups_find(stream->cgroups, event.task->cgroup_id);
 	/* What the kernel counted; what the table makes of it may be more or less. */
 	if (is_line_of_its_own(&event))
@@ -486,6 +525,11 @@ int stream_end_pass(struct stream *stream)
 {
 	begin_telling(stream);
 	return end_telling(stream, state_end_pass(stream->state));
+}
+
+bool stream_is_in_doubt(const struct stream *stream)
+{
+	return stream->repair_due || lost_count(stream->untold);
 }
 
 bool stream_take_repair(struct stream *stream)

@@ -24,6 +24,7 @@ struct stream {
 	int64_t boot_offset_ns; /* of our CLOCK_BOOTTIME; 0 but in a time namespace */
 	uint64_t boot_to_real_ns; /* from the kernel's CLOCK_BOOTTIME */
 	uint64_t kernel_lost[NSMON_KINDS]; /* as last told by the kernel */
+	uint64_t kernel_missed[NSMON_KINDS]; /* the same of what it skipped */
 	uint64_t untold[NSMON_KINDS]; /* lost, and not in the stream yet */
 	uint64_t delivered[NSMON_KINDS]; /* records of output that the kernel delivered */
 	uint64_t invalid; /* records that could not be decoded */
@@ -36,6 +37,14 @@ struct stream {
 	bool start_due; /* the start record is still to be written */
 	bool gave_up; /* the reader of the output does not read */
 	bool retry; /* one more attempt to write, where writing fails */
+	/* NULL, or what is done whenever a signal has ended a write that waited for its reader. */
+	void (*while_waiting)(void *context);
+	/*
+	 * NULL, or what is done before an event whose task, or creator, was not told of: for
+	 * stream_kernel_missed(). Returns as that does.
+	 */
+	int (*look_for_misses)(void *context);
+	void *context; /* of both */
 };
 
 /*
@@ -68,6 +77,9 @@ int stream_record(struct stream *stream, const void *data, size_t size);
 /* Totals of what the kernel lost; what is new becomes a lost record. */
 int stream_kernel_lost(struct stream *stream, const uint64_t lost[NSMON_KINDS]);
 
+/* The same for events whose programs the kernel skipped, at most. */
+int stream_kernel_missed(struct stream *stream, const uint64_t missed[NSMON_KINDS]);
+
 /*
  * The first picture: a task of it, and its end, which began at begin_ns; the
  * ready record follows where the tasks were told.
@@ -82,10 +94,16 @@ int stream_end_pass(struct stream *stream);
 /* The ready record: all that was found out is told. */
 int stream_ready(struct stream *stream);
 
+/* Was something lost of which no picture has been taken yet? */
+bool stream_is_in_doubt(const struct stream *stream);
+
 /* Is a picture needed, since something was lost? Asking answers it. */
 bool stream_take_repair(struct stream *stream);
 
 int stream_flush(struct stream *stream);
+
+/* What is counted now, without the records that still wait to be written. */
+struct totals stream_totals(const struct stream *stream);
 
 /* The last record, and everything written that can be. */
 int stream_stop(struct stream *stream);

@@ -139,6 +139,29 @@ def test_mounted_without_a_process(tmp_path):
         lib.run(["umount", kept])
 
 
+def test_what_is_mounted_over_it_is_not_opened(tmp_path):
+    """A named pipe that nobody writes, and another namespace: to open the one would wait for ever, the other has another id."""
+    kept, other, pipe = (tmp_path / name for name in ("kept", "other", "pipe"))
+    kept.touch()
+    other.touch()
+    os.mkfifo(pipe)
+    done = lib.run(["unshare", f"--net={kept}", "unshare", f"--net={other}", "true"])
+    assert done.returncode == 0, done.stderr
+    inum, ids = kept.stat().st_ino, {}
+    try:
+        ids = {e["inum"]: e.get("ns_id") for e in listed("--types=net")}
+        for over in (pipe, other):
+            assert lib.run(["mount", "--bind", over, kept]).returncode == 0
+            entry = by_key(listed("--types=net"))[("net", inum)]
+            assert entry["processes"] == 0 and entry["mounted_on"] == str(kept)
+            assert entry.get("ns_id") in (None, ids[inum]), "of something else"
+            assert lib.run(["umount", kept]).returncode == 0
+    finally:
+        while lib.run(["umount", kept]).returncode == 0:
+            pass
+        lib.run(["umount", other])
+
+
 def test_mounted_in_another_mount_namespace(tmp_path):
     """Container runtimes keep theirs where others do not see the mounts."""
     script = 'mount -t tmpfs none "$0" && touch "$0/n" && unshare --net="$0/n" true && stat -c %i "$0/n" && read x'

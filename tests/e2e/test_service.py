@@ -2,7 +2,9 @@
 """nsmon as a service: what it tells a service manager, what it may still do once it has attached, and the files that it
 writes. Witnesses are a socket of the test's own in the manager's place, /proc/PID/status, and the driver's book."""
 
+import collections
 import contextlib
+import fcntl
 import json
 import os
 import pathlib
@@ -520,6 +522,62 @@ def test_watchdog_is_fed_by_the_loop(tmp_path, manager):
         manager.wait_for("READY")
         message = manager.listen(usec * 2 / 1e6)
         assert message is None or "WATCHDOG" not in message
+
+
+def waits_in_write(pid):
+    """As /proc/PID/syscall has it: the system call that it sleeps in."""
+    number = {"x86_64": "1", "aarch64": "64"}[os.uname().machine]
+    return pathlib.Path(f"/proc/{pid}/syscall").read_text(encoding="ascii").split()[0] == number
+
+
+@pytest.mark.long
+def test_reader_that_stops(tmp_path, manager):
+    """The pipe is full. That is no reason to kill nsmon: signs of life go on, and metrics, which count what is out and no
+    more; and a rotation ends the waiting. Then all adds up."""
+    pipe, old, metrics = (tmp_path / name for name in ("out", "old", "nsmon.prom"))
+    os.mkfifo(pipe)
+    reader = os.open(pipe, os.O_RDONLY | os.O_NONBLOCK)
+    fcntl.fcntl(reader, fcntl.F_SETPIPE_SZ, 4096)
+    environment = manager.environment(WATCHDOG_USEC="2000000")
+    options = ("-q", "-w", pipe, f"--metrics={metrics}")
+    try:
+        with lib.Server(tmp_path) as server, lib.Live(tmp_path, *options, "-p", server.pid, env=environment) as nsmon:
+            manager.wait_for("READY")
+            lib.wait_until(metrics.exists, "the first metrics")
+            children = [server.order("fork")[0]["child"] for _ in range(40)]
+            lib.wait_until(lambda: waits_in_write(nsmon.pid), "the pipe to be full")
+            before = metrics.read_text(encoding="ascii")
+            assert counted(before) == {}
+            manager.drain()
+            for _ in range(3):
+                manager.wait_for("WATCHDOG", timeout=2)
+            lib.wait_until(lambda: metrics.read_text(encoding="ascii") != before, "new metrics")
+            out = counted(metrics.read_text(encoding="ascii"))
+            assert waits_in_write(nsmon.pid)
+            pipe.rename(old)
+            nsmon.process.send_signal(signal.SIGHUP)
+            manager.wait_for("RELOADING")
+            nsmon.wait_for(lambda r: r.get("pid") == children[-1] and r["event"] == "exit", "the rest", path=pipe)
+            assert nsmon.stop(signal.SIGTERM) == 0
+        data = b""
+        while more := os.read(reader, 4096):
+            data += more
+    finally:
+        os.close(reader)
+    whole = lib.parse_json(data[: data.rindex(b"\n") + 1], complete=False)
+    assert out == collections.Counter(r["event"] for r in whole[1:])
+    rest = [json.loads(line) for line in pipe.read_bytes().splitlines()]
+    told = [r for r in [*whole, *rest] if r["event"] in ("fork", "exit")]
+    assert [(r["event"], r["pid"]) for r in told] == [(e, child) for child in children for e in ("fork", "exit")]
+    assert [r["seq"] for r in [*whole, *rest]] == list(range(1, len(whole) + len(rest) + 1))
+    # The line of which a part is in the pipe is the first one in the file.
+    assert rest[-1]["lost"] == 0 and pipe.read_bytes().startswith(data[data.rindex(b"\n") + 1 :])
+
+
+def counted(metrics):
+    """{event: records} of those that there are."""
+    found = re.findall(r'^nsmon_records_total\{event="(\w+)"\} ([1-9]\d*)$', metrics, re.M)
+    return {event: int(n) for event, n in found}
 
 
 def test_idle_service_sleeps(tmp_path, manager):

@@ -1070,8 +1070,8 @@ static void test_reopening_while_a_task_is_told(void **state)
 		read_rows();
 		check_row(1, "proc", 1);
 		check_row(2, "ready", UINT64_MAX);
-		check_row(3, "lost", UINT64_MAX);
-		check_row(4, "fork", 5000);
+		check_row(3, "fork", 5000); /* all of it in the new file */
+		check_row(4, "lost", UINT64_MAX); /* its change */
 		check_row(5, "exec", 5000);
 		check_row(6, "exit", 5000);
 		output_close(output);
