@@ -433,8 +433,7 @@ static void while_writing_waits(void *context)
 
 	if (metrics_due_ms(nsmon->metrics) == 0)
 		write_metrics(nsmon);
-	service_turn(&nsmon->service, &nsmon->stream.totals,
-		     output_is_failing(nsmon->output));
+	service_turn(&nsmon->service, &nsmon->stream.totals, output_is_failing(nsmon->output));
 	if (reopen_wanted)
 		reopen(nsmon);
 }
@@ -442,7 +441,8 @@ static void while_writing_waits(void *context)
 /* A signal now and then ends a write that waits, where somebody wants to hear of nsmon. */
 static void start_timer(const struct nsmon *nsmon)
 {
-	int period_ms = sooner(service_period_ms(&nsmon->service), metrics_period_ms(nsmon->metrics));
+	int period_ms =
+		sooner(service_period_ms(&nsmon->service), metrics_period_ms(nsmon->metrics));
 	struct timeval tv = { period_ms / 1000, (period_ms % 1000) * 1000 };
 	const struct itimerval timer = { .it_interval = tv, .it_value = tv };
 
@@ -602,7 +602,8 @@ static int finish(struct nsmon *nsmon)
 	int n;
 
 	probe_detach(nsmon->probe);
-	if (probe_may_miss(nsmon->probe)) /* a task that it preempted in front of a program runs that now */
+	if (probe_may_miss(
+		    nsmon->probe)) /* a task that it preempted in front of a program runs that now */
 		usleep(LATE_US);
 	do {
 		stream_begin_batch(&nsmon->stream);

@@ -466,8 +466,8 @@ static int handle_fork(struct state *state, const struct event *event)
 	if (!creator && is_before_picture(state, event) && state->silent)
 		return tell_as_it_is(state, event);
 	row = NULL;
-	if (with_row && (is_passed_over(state, found) ||
-			 (!creator && is_behind_picture(state, event)))) {
+	if (with_row &&
+	    (is_passed_over(state, found) || (!creator && is_behind_picture(state, event)))) {
 		data.kind = ROW_ENDING;
 		data.passed_over = true;
 		rows_add(&state->rows, &data);
