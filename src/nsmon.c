@@ -443,7 +443,7 @@ static void start_timer(const struct nsmon *nsmon)
 {
 	int period_ms =
 		sooner(service_period_ms(&nsmon->service), metrics_period_ms(nsmon->metrics));
-	struct timeval tv = { period_ms / 1000, (period_ms % 1000) * 1000 };
+	struct timeval tv = { period_ms / 1000, period_ms % 1000 * 1000L };
 	const struct itimerval timer = { .it_interval = tv, .it_value = tv };
 
 	if (period_ms > 0)
