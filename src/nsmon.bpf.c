@@ -896,8 +896,9 @@ static __always_inline bool end_was_told(struct task_struct *task, const struct 
 
 	if (kernel_has.group_dead_arg)
 		return false;
+	/* An int where the verifier calls the map's own function, before 6.4; bpf_helpers.h says long. */
 	if (READ(true, signal, nr_threads) > 1)
-		return bpf_map_update_elem(&ended, key, &one, BPF_NOEXIST) == -EEXIST;
+		return (int)bpf_map_update_elem(&ended, key, &one, BPF_NOEXIST) == -EEXIST;
 	return bpf_map_lookup_elem(&ended, key) != NULL;
 }
 

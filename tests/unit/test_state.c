@@ -1331,6 +1331,48 @@ static void test_passed_over(void **state)
 	says("exit 40; exit 30; exit 10");
 }
 
+/* Does the table have who makes that child? */
+static bool knows_creator(const struct who *creator, const struct who *child)
+{
+	const struct event event = { .kind = NSMON_FORK,
+				     .task = &child->task,
+				     .fork = { .creator_pid = creator->task.pid,
+					       .creator_tid = creator->task.tid,
+					       .creator_start_ns = creator->task.start_ns } };
+
+	return state_knows(table, &event);
+}
+
+/*
+ * Numbers began anew while the first picture was taken: the creator ended before the picture came to
+ * its number, and the child lives behind it.
+ */
+static void test_child_behind_the_picture(void **state)
+{
+	struct who creator = who(90, 90, 1), child = who(5, 5, 90), ended = who(95, 95, 90);
+	struct who grandchild = who(96, 96, 5);
+
+	(void)state;
+	child.task.ppid = 1;
+	seed(&init, 0);
+	state_seeded(table, BEGIN, END);
+	says("proc 1");
+	assert_true(knows_creator(&init, &child));
+	assert_false(knows_creator(&creator, &child));
+	forks(&creator, &ended, END - 3 * MS); /* its number would have been met */
+	assert_false(state_take_doubt(table));
+	forks(&creator, &child, END - 2 * MS);
+	assert_true(state_take_doubt(table));
+	exits(&creator, END - 1 * MS);
+	forks(&child, &grandchild, END + 10 * MS);
+	says(""); /* by whom it is nobody could know */
+	pass(END + 100 * MS, &init, &child, &grandchild, NULL);
+	says("fork 5 of 1 found; fork 96 of 5 found");
+	exits(&grandchild, END + 200 * MS);
+	exits(&child, END + 201 * MS);
+	says("exit 96; exit 5");
+}
+
 /* What it had left before it was met is not where its change begins. */
 static void test_change_of_a_partial_row(void **state)
 {
@@ -2387,6 +2429,7 @@ int main(void)
 		TEST(test_thread_about_to_exec),
 		TEST(test_thread_takes_over),
 		TEST(test_passed_over),
+		TEST(test_child_behind_the_picture),
 		TEST(test_change_of_a_partial_row),
 		TEST(test_types),
 		TEST(test_reasons),

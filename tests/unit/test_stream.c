@@ -571,6 +571,89 @@ static void test_losses_of_the_kernel(void **state)
 	check_stop_row(8, 5, 0, 0, 0, 7 + 2 + 3 + 9);
 }
 
+static uint64_t skipped_forks;
+static int looks;
+
+static int look(void *context)
+{
+	const uint64_t missed[NSMON_KINDS] = { [NSMON_FORK] = skipped_forks };
+
+	assert_ptr_equal(context, &skipped_forks);
+	looks++;
+	return stream_kernel_missed(&stream, missed);
+}
+
+/* What the kernel skipped is told in front of the first record that shows it, apart from what found no room. */
+static void test_misses_of_the_kernel(void **state)
+{
+	uint64_t lost[NSMON_KINDS] = { [NSMON_FORK] = 2 };
+
+	(void)state;
+	open_stream(path);
+	stream.look_for_misses = look;
+	stream.context = &skipped_forks;
+	skipped_forks = looks = 0;
+	assert_int_equal(stream_start(&stream), 0);
+	record_fork(&record, 0, 1, "x");
+	assert_int_equal(
+		stream_seed(&stream, &(struct event){ .kind = NSMON_PROC,
+						      .time = 1,
+						      .task = &record.fork.task,
+						      .proc.ns = &record.fork_ns.change.old }),
+		0);
+	assert_int_equal(stream_seeded(&stream, 1), 0);
+	record_fork(&record, 1, 5000, "x");
+	record.fork.creator_start_ns = record.fork.task.start_ns;
+	assert_int_equal(give_late(sizeof(record.fork)), 0);
+	assert_int_equal(give_late(record_exec(&record, 5000, "x", "/x", "", 0)), 0);
+	assert_int_equal(looks, 0); /* all of it is known */
+	skipped_forks = 3;
+	record_fork(&record, 6000, 6001, "x");
+	assert_int_equal(give_late(sizeof(record.fork)), 0);
+	assert_int_equal(looks, 1);
+	record_fork(&record, 6000, 6002, "x");
+	assert_int_equal(give_late(sizeof(record.fork)), 0);
+	assert_int_equal(looks, 2); /* nothing new */
+	assert_int_equal(stream_kernel_lost(&stream, lost), 0);
+	assert_true(stream_is_in_doubt(&stream));
+	assert_true(stream_take_repair(&stream));
+	assert_false(stream_is_in_doubt(&stream));
+	assert_int_equal(stream_stop(&stream), 0);
+	read_rows();
+	check_row(0, "start", UINT64_MAX);
+	check_row(3, "fork", 5000);
+	check_row(4, "exec", 5000);
+	check_lost_row(5, 3, 0, 0, 0);
+	check_row(6, "fork", 6001);
+	check_row(7, "fork", 6002);
+	check_lost_row(8, 2, 0, 0, 0);
+	check_stop_row(9, 3, 1, 0, 0, 5);
+}
+
+/* What waits for the output's reader is not written yet, and what is dropped never was. */
+static void test_totals_while_the_output_waits(void **state)
+{
+	struct totals totals;
+
+	(void)state;
+	open_stream(path);
+	give_fork(1);
+	assert_int_equal(stream_flush(&stream), 0);
+	for (uint32_t pid = 2; pid <= 4; pid++)
+		give_fork(pid);
+	totals = stream_totals(&stream);
+	assert_int_equal(totals.written[NSMON_FORK], 1);
+	assert_int_equal(stream.totals.written[NSMON_FORK], 4);
+	capture_begin();
+	limit_file_size(1);
+	assert_int_equal(stream_flush(&stream), 0);
+	limit_file_size(RLIM_INFINITY);
+	capture_end(NULL);
+	totals = stream_totals(&stream);
+	assert_int_equal(totals.written[NSMON_FORK], 1);
+	assert_int_equal(totals.lost, 3);
+}
+
 static void give_tree(enum nsmon_cgroup_op op, uint64_t id, uint64_t parent_id, const char *name)
 {
 	assert_int_equal(give(record_tree(&record, op, id, parent_id, name)), 0);
@@ -712,8 +795,8 @@ static void test_targets(void **state)
 	for (uint32_t i = 0; i < 2; i++) {
 		size = record_ns(&record, 1, "nsenter");
 		record.ns.change.old.inum[NSMON_NS_NET] = i ? 7 : initial_inums[NSMON_NS_NET];
-		record_changed(&record.ns.change, NSMON_NS_NET,
-			       i ? initial_inums[NSMON_NS_NET] : 7, NSMON_REASON_SETNS);
+		record_changed(&record.ns.change, NSMON_NS_NET, i ? initial_inums[NSMON_NS_NET] : 7,
+			       NSMON_REASON_SETNS);
 		record.ns.change.wanted = NSMON_NS_ALL;
 		memset(record.ns.change.reason, NSMON_REASON_SETNS,
 		       sizeof(record.ns.change.reason));
@@ -1224,6 +1307,8 @@ int main(void)
 		TEST(test_failed),
 		TEST(test_unreadable_records),
 		TEST(test_losses_of_the_kernel),
+		TEST(test_misses_of_the_kernel),
+		TEST(test_totals_while_the_output_waits),
 		TEST(test_cgroups),
 		TEST(test_filter),
 		TEST(test_filter_of_pictures),
