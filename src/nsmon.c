@@ -80,6 +80,7 @@ struct nsmon {
 static volatile sig_atomic_t stop_signal;
 static volatile sig_atomic_t stop_from_terminal;
 static volatile sig_atomic_t reopen_wanted;
+static volatile sig_atomic_t has_timer; /* alarms come again and again */
 static int wake_fd = -1;
 
 static void wake_loop(void)
@@ -114,6 +115,8 @@ static void on_hangup(int signal)
 {
 	(void)signal;
 	reopen_wanted = 1;
+	if (!has_timer)
+		alarm(1); /* as above */
 	wake_loop();
 }
 
@@ -306,6 +309,14 @@ static int sleep_until_woken(struct nsmon *nsmon, int timeout_ms)
 	return 0;
 }
 
+static void note_waiting(struct nsmon *nsmon)
+{
+	uint64_t waiting = nsmon->metrics ? probe_ring_waiting(nsmon->probe) : 0;
+
+	if (waiting > nsmon->ring_waiting)
+		nsmon->ring_waiting = waiting;
+}
+
 static void write_metrics(struct nsmon *nsmon)
 {
 	const struct totals totals = stream_totals(&nsmon->stream);
@@ -330,7 +341,29 @@ static void take_missed_births(struct nsmon *nsmon, uint64_t births)
 	if (births == nsmon->births_missed)
 		return;
 	nsmon->births_missed = births;
-	probe_adopt_missed(nsmon->probe);
+	probe_adopt(nsmon->probe, true);
+}
+
+/* A picture for which it was so: the next missed birth is another one's. */
+static int repair(struct nsmon *nsmon)
+{
+	uint64_t births = nsmon->births_missed;
+	int err = snapshot_repair(&nsmon->snapshot);
+
+	if (births == nsmon->births_missed)
+		probe_adopt(nsmon->probe, false);
+	return err;
+}
+
+/* What nobody asked for was run to see changes of namespaces. */
+static void count_as_asked(const struct nsmon *nsmon, uint64_t missed[NSMON_KINDS])
+{
+	for (int i = 0; i < NSMON_KINDS; i++) {
+		if (!is_counted(i) || nsmon->options.events & 1U << i)
+			continue;
+		missed[NSMON_NS] += missed[i];
+		missed[i] = 0;
+	}
 }
 
 /* How often to ask what the kernel skipped; and how often where a record is of what nobody knows of. */
@@ -348,6 +381,7 @@ static int tell_misses(struct nsmon *nsmon, uint64_t pause_ns)
 	nsmon->misses_ns = now;
 	probe_missed(nsmon->probe, missed);
 	take_missed_births(nsmon, missed[NSMON_FORK]);
+	count_as_asked(nsmon, missed);
 	return stream_kernel_missed(&nsmon->stream, missed);
 }
 
@@ -360,11 +394,9 @@ static int look_for_misses(void *context)
 static int read_batch(struct nsmon *nsmon)
 {
 	uint64_t lost[NSMON_KINDS];
-	uint64_t waiting = nsmon->metrics ? probe_ring_waiting(nsmon->probe) : 0;
 	int n, err;
 
-	if (waiting > nsmon->ring_waiting)
-		nsmon->ring_waiting = waiting;
+	note_waiting(nsmon);
 	stream_begin_batch(&nsmon->stream);
 	n = probe_read(nsmon->probe, on_record, &nsmon->stream, READ_MAX);
 	if (n < 0)
@@ -431,6 +463,7 @@ static void while_writing_waits(void *context)
 {
 	struct nsmon *nsmon = context;
 
+	note_waiting(nsmon);
 	if (metrics_due_ms(nsmon->metrics) == 0)
 		write_metrics(nsmon);
 	service_turn(&nsmon->service, &nsmon->stream.totals, output_is_failing(nsmon->output));
@@ -446,8 +479,11 @@ static void start_timer(const struct nsmon *nsmon)
 	struct timeval tv = { period_ms / 1000, period_ms % 1000 * 1000L };
 	const struct itimerval timer = { .it_interval = tv, .it_value = tv };
 
-	if (period_ms > 0)
-		setitimer(ITIMER_REAL, &timer, NULL);
+	if (period_ms <= 0 || setitimer(ITIMER_REAL, &timer, NULL))
+		return;
+	has_timer = 1;
+	if (stop_signal)
+		alarm(1);
 }
 
 /* The command and its descendants, or the given processes and theirs. */
@@ -502,7 +538,7 @@ static int run_loop(struct nsmon *nsmon)
 			return n;
 		due_ms = snapshot_due_ms(&nsmon->snapshot);
 		if (due_ms == 0 || (last && nsmon->snapshot.loud)) {
-			int err = snapshot_repair(&nsmon->snapshot);
+			int err = repair(nsmon);
 
 			if (err || last)
 				return err;
@@ -582,6 +618,7 @@ static int prove(struct nsmon *nsmon)
 		log_error("the kernel skipped %llu runs of nsmon's programs: as many records may "
 			  "be missing",
 			  (unsigned long long)lost_count(s.missed));
+	count_as_asked(nsmon, s.missed);
 	return stream_kernel_missed(stream, s.missed);
 }
 

@@ -1030,6 +1030,12 @@ static uint64_t misses_of(const struct bpf_program *program)
 	return info.recursion_misses;
 }
 
+/* The net under the others runs at the end of every task, too, and has no copies: what it missed says nothing. */
+static bool is_net(const struct nsmon_bpf *skel, const struct bpf_program *program)
+{
+	return program == skel->progs.fentry_switch;
+}
+
 /* Runs for every system call: what all copies missed is hardly ever one of ours. */
 static bool is_seldom_ours(const struct nsmon_bpf *skel, const struct bpf_program *program)
 {
@@ -1045,7 +1051,8 @@ static void read_missed(const struct probe *probe, uint64_t missed[NSMON_KINDS])
 		uint64_t fewest = misses_of(program);
 		const char *base = bpf_program__name(program);
 
-		if (fewest == UINT64_MAX || strstr(base, "_2") || strstr(base, "_3"))
+		if (fewest == UINT64_MAX || strstr(base, "_2") || strstr(base, "_3") ||
+		    is_net(probe->skel, program))
 			continue;
 		for (int copy = 2; copy <= COPIES; copy++) {
 			char name[64];
@@ -1074,9 +1081,9 @@ void probe_missed(const struct probe *probe, uint64_t missed[NSMON_KINDS])
 	read_missed(probe, missed);
 }
 
-void probe_adopt_missed(struct probe *probe)
+void probe_adopt(struct probe *probe, bool missed)
 {
-	__atomic_store_n(&probe->skel->bss->adopting, true, __ATOMIC_SEQ_CST);
+	__atomic_store_n(&probe->skel->bss->adopting, missed, __ATOMIC_SEQ_CST);
 }
 
 int probe_statistics(const struct probe *probe, struct probe_statistics *statistics)

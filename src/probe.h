@@ -122,8 +122,8 @@ bool probe_may_miss(const struct probe *probe);
 /* Totals since the start of events of which it may have skipped every program, at most, by enum nsmon_kind. */
 void probe_missed(const struct probe *probe, uint64_t missed[NSMON_KINDS]);
 
-/* From now on a picture follows the children of followed processes whose birth was missed. */
-void probe_adopt_missed(struct probe *probe);
+/* Does a picture follow children of followed processes that are not? Where births were missed; no, to begin with. */
+void probe_adopt(struct probe *probe, bool missed);
 
 /* Detaches; what was under way is in the ring buffer when it returns. */
 void probe_detach(struct probe *probe);

@@ -46,12 +46,15 @@ static __always_inline struct nsmon_counters *this_cpu_counters(void)
 	return bpf_map_lookup_elem(&counters, &zero);
 }
 
-/* Counts n records of output of one kind as lost. */
+/*
+ * Counts n records of output of one kind as lost. The sum comes first: what is told
+ * meanwhile lacks them, and shows it (tell_losses()).
+ */
 static __always_inline void count_lost(struct nsmon_counters *cpu, enum nsmon_kind kind, __u32 n)
 {
 	atomic_add(&cpu->lost[kind], n);
-	atomic_add(&lost[kind], n);
 	atomic_add(&lost_sum, n);
+	atomic_add(&lost[kind], n);
 }
 
 /*

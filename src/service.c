@@ -152,18 +152,22 @@ static void owe(struct service *service, unsigned int what)
 void service_ready(struct service *service)
 {
 	service->next_beat_ns = now_ns() + service->beat_ns;
+	service->was_ready = true;
 	owe(service, READY);
 }
 
 void service_reloading(struct service *service)
 {
+	if (!service->was_ready) /* a reload has nothing to say before that */
+		return;
 	service->reloading_us = now_ns() / NS_PER_US;
 	owe(service, RELOADING);
 }
 
 void service_reloaded(struct service *service)
 {
-	owe(service, READY);
+	if (service->was_ready)
+		owe(service, READY);
 }
 
 void service_stopping(struct service *service)

@@ -25,6 +25,7 @@ struct service {
 	uint64_t told; /* records, when the status was last told */
 	bool told_failing;
 	bool has_news; /* than the status that was last told */
+	bool was_ready;
 };
 
 /*

@@ -190,6 +190,15 @@ int snapshot_due_ms(struct snapshot *snapshot)
 	return snapshot->due_ns <= now ? 0 : (int)((snapshot->due_ns - now) / NS_PER_MS) + 1;
 }
 
+/* Whatever signal comes. */
+static void settle(void)
+{
+	struct timespec left = { .tv_nsec = SETTLE_US * 1000L };
+
+	while (nanosleep(&left, &left) && errno == EINTR)
+		;
+}
+
 /* Returns 1 where another pass is wanted, 0, or a negative errno. */
 static int run_pass(struct snapshot *snapshot, bool quiet)
 {
@@ -203,7 +212,7 @@ static int run_pass(struct snapshot *snapshot, bool quiet)
 		return err;
 	drained = drain(snapshot);
 	if (drained > 0) {
-		usleep(SETTLE_US);
+		settle();
 		drained = drain(snapshot);
 	}
 	if (drained < 0)
@@ -214,6 +223,20 @@ static int run_pass(struct snapshot *snapshot, bool quiet)
 	return err ? err : state_unsure(stream->state) != 0;
 }
 
+/* Those since the last record as well, which no record after them tells of. */
+static int tell_losses(struct snapshot *snapshot)
+{
+	struct stream *stream = snapshot->stream;
+	uint64_t lost[NSMON_KINDS];
+	int err;
+
+	probe_lost(snapshot->probe, lost);
+	err = stream_kernel_lost(stream, lost);
+	if (!err && stream->look_for_misses)
+		err = stream->look_for_misses(stream->context);
+	return err;
+}
+
 int snapshot_repair(struct snapshot *snapshot)
 {
 	struct stream *stream = snapshot->stream;
@@ -221,7 +244,7 @@ int snapshot_repair(struct snapshot *snapshot)
 	bool loud = snapshot->loud;
 	uint64_t before = stream->totals.written[NSMON_PROC];
 	unsigned int passes = 0;
-	int more = 1;
+	int more = 1, err;
 
 	if (!loud && snapshot->looks)
 		snapshot->looks--;
@@ -249,15 +272,19 @@ int snapshot_repair(struct snapshot *snapshot)
 		want(snapshot, now_ns() + NS_PER_S);
 	else if (snapshot->looks)
 		want(snapshot, now_ns() + look_ns[snapshot->looks - 1]);
-	if (!loud && stream->totals.written[NSMON_PROC] == before)
+	if (!loud && !snapshot->owes_end && stream->totals.written[NSMON_PROC] == before)
 		return stream_flush(stream);
+	err = tell_losses(snapshot);
+	if (err)
+		return err;
 	if (stream_is_in_doubt(stream)) /* what was lost meanwhile is for the next picture */
 		return stream_flush(stream);
 	if (more && snapshot->put_off < PUT_OFF_MAX) {
 		snapshot->put_off++;
-		snapshot->loud = true;
+		snapshot->owes_end = true;
 		return stream_flush(stream);
 	}
 	snapshot->put_off = 0;
+	snapshot->owes_end = false;
 	return stream_ready(stream);
 }

@@ -19,6 +19,7 @@ struct snapshot {
 	uint64_t earliest_ns; /* not before */
 	uint64_t repairs; /* pictures that were taken after a loss */
 	unsigned int put_off; /* so often the end of a repair was, for tasks that were changing */
+	bool owes_end;
 	bool said; /* that something stays lost */
 	bool loud; /* the next one follows a loss */
 	unsigned int

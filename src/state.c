@@ -432,7 +432,9 @@ static bool is_passed_over(const struct state *state, const struct row *creator)
  */
 static bool is_behind_picture(const struct state *state, const struct event *event)
 {
-	return is_before_picture(state, event) && event->task->tid < event->fork.creator_tid;
+	uint32_t pid = event->fork.creator_pid, tid = event->fork.creator_tid;
+
+	return is_before_picture(state, event) && event->task->tid < (pid > tid ? pid : tid);
 }
 
 static int handle_fork(struct state *state, const struct event *event)
@@ -444,6 +446,8 @@ static int handle_fork(struct state *state, const struct event *event)
 		.task = *event->task,
 		.told_cgroup_id = event->task->cgroup_id,
 		.event_ns = event->time,
+		/* A picture that is being taken may have met it before it was born, or not at all. */
+		.generation = state->repairing ? state->generation : 0,
 	};
 	struct nsmon_ns_change fitted;
 	struct event as_told;

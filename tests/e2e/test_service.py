@@ -553,7 +553,7 @@ def test_reader_that_stops(tmp_path, manager):
                 manager.wait_for("WATCHDOG", timeout=2)
             lib.wait_until(lambda: metrics.read_text(encoding="ascii") != before, "new metrics")
             out = counted(metrics.read_text(encoding="ascii"))
-            assert waits_in_write(nsmon.pid)
+            lib.wait_until(lambda: waits_in_write(nsmon.pid), "it to wait again")
             pipe.rename(old)
             nsmon.process.send_signal(signal.SIGHUP)
             manager.wait_for("RELOADING")

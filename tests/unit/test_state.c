@@ -1373,6 +1373,23 @@ static void test_child_behind_the_picture(void **state)
 	says("exit 96; exit 5");
 }
 
+/* Its creator was preempted while it told of the birth: the record is older than the picture, and comes later. */
+static void test_birth_during_a_pass(void **state)
+{
+	(void)state;
+	seed_both();
+	state_begin_pass(table, 300 * MS, true);
+	pass_task(&init, 301 * MS, 0);
+	pass_task(&a, 301 * MS, 0);
+	pass_task(&b, 301 * MS, NSMON_PROC_BUSY);
+	assert_int_equal(state_unsure(table), 1);
+	forks(&a, &b, 299 * MS);
+	end_pass();
+	says("fork 20 of 10");
+	pass(310 * MS, &init, &a, NULL); /* and its end was lost */
+	says("exit 20 found");
+}
+
 /* What it had left before it was met is not where its change begins. */
 static void test_change_of_a_partial_row(void **state)
 {
@@ -2430,6 +2447,7 @@ int main(void)
 		TEST(test_thread_takes_over),
 		TEST(test_passed_over),
 		TEST(test_child_behind_the_picture),
+		TEST(test_birth_during_a_pass),
 		TEST(test_change_of_a_partial_row),
 		TEST(test_types),
 		TEST(test_reasons),
