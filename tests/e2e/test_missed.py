@@ -1,0 +1,144 @@
+# SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause
+"""What nsmon does about a birth whose programs the kernel skipped. Nobody can make a kernel skip them when it is wanted:
+these tests take out of nsmon's maps, by bpf(2), what a program would not have put there. Witnesses are the inode numbers
+in /proc of the process that nsmon may or may not follow."""
+
+import ctypes
+import os
+import pathlib
+import platform
+import shutil
+import signal
+import struct
+import subprocess
+
+import pytest
+
+import nsmonlib as lib
+
+pytestmark = [pytest.mark.once, pytest.mark.anywhere]
+
+# include/uapi/linux/bpf.h
+LOOKUP, UPDATE, DELETE, GET_FD_BY_ID, GET_INFO = 1, 2, 3, 14, 15
+BPF = {"x86_64": 321, "aarch64": 280}[platform.machine()]
+libc = ctypes.CDLL(None, use_errno=True)
+
+
+def bpf(command, attributes):
+    """A call with these attributes, packed; its result, or OSError."""
+    room = ctypes.create_string_buffer(attributes, 128)
+    result = libc.syscall(BPF, command, room, 128)
+    if result < 0:
+        raise OSError(ctypes.get_errno(), os.strerror(ctypes.get_errno()))
+    return result
+
+
+class Map:
+    """A map of a nsmon that runs, by its name, of which 15 bytes count."""
+
+    def __init__(self, nsmon, name):
+        for entry in pathlib.Path(f"/proc/{nsmon.pid}/fdinfo").iterdir():
+            ids = [line.split()[1] for line in entry.read_text(encoding="ascii").splitlines() if line.startswith("map_id:")]
+            if not ids:
+                continue
+            self.fd = bpf(GET_FD_BY_ID, struct.pack("=III", int(ids[0]), 0, 0))
+            info = ctypes.create_string_buffer(256)
+            bpf(GET_INFO, struct.pack("=IIQ", self.fd, len(info), ctypes.addressof(info)))
+            # struct bpf_map_info: type, id, key_size, value_size, max_entries, map_flags, name
+            self.key_size, self.value_size = struct.unpack_from("=II", info, 8)
+            if info.raw[24:40].split(b"\0")[0].decode() == name[:15]:
+                return
+            os.close(self.fd)
+        raise AssertionError(f"this nsmon has no map {name}")
+
+    def _key(self, key):
+        return ctypes.create_string_buffer(key.to_bytes(self.key_size, "little"), self.key_size)
+
+    def _element(self, command, key, value, flags=0):
+        key = self._key(key)
+        at = ctypes.addressof(value) if value else 0
+        bpf(command, struct.pack("=IIQQQ", self.fd, 0, ctypes.addressof(key), at, flags))
+
+    def get(self, key):
+        value = ctypes.create_string_buffer(self.value_size)
+        self._element(LOOKUP, key, value)
+        return bytearray(value.raw)
+
+    def put(self, key, value):
+        self._element(UPDATE, key, ctypes.create_string_buffer(bytes(value), self.value_size))
+
+    def delete(self, key):
+        self._element(DELETE, key, None)
+
+    def __contains__(self, key):
+        try:
+            self.get(key)
+        except OSError:
+            return False
+        return True
+
+
+def variables():
+    """{name: (offset, bytes)} of those in .bss."""
+    output = pathlib.Path(lib.NSMON).resolve().parent
+    objects = [p for p in (output / "build" / "nsmon.bpf.o", output / "nsmon.bpf.o") if p.exists()]
+    if not objects or not shutil.which("readelf"):
+        pytest.skip("the programs' object file, which says where the variables are, or readelf is not there")
+    found = {}
+    for line in lib.run(["readelf", "-sW", objects[0]]).stdout.decode().splitlines():
+        words = line.split()
+        if len(words) == 8 and words[3] == "OBJECT":
+            found[words[7]] = int(words[1], 16), int(words[2])
+    return found
+
+
+# A process that makes another one when it is told to, which changes its namespace when it is told to, and ends.
+PARENT = 'read go; sh -c "read go <$0.1; unshare -u readlink /proc/self/ns/uts >$0.out" $0 & echo $!; wait; read go'
+
+
+@pytest.mark.each_kernel
+@pytest.mark.parametrize("missed", [False, True], ids=["known", "missed"])
+def test_child_whose_birth_was_missed(tmp_path, missed):
+    """Taken out of what is followed, it is not told of; where a missed birth is known, the next picture finds it, by its
+    parent, and the trace ends when both have ended."""
+    where = variables()
+    base = tmp_path / "child"
+    os.mkfifo(f"{base}.1")
+    parent = subprocess.Popen(["sh", "-c", PARENT, base], stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+    child = None
+    try:
+        with lib.Live(tmp_path, "-v", "-p", parent.pid) as nsmon:
+            nsmon.wait_started()
+            followed, bss = Map(nsmon, "followed"), Map(nsmon, "nsmon_bp.bss")
+            parent.stdin.write(b"go\n")
+            parent.stdin.flush()
+            child = int(parent.stdout.readline())
+            nsmon.wait_for(lambda r: r["event"] == "exec" and r["pid"] == child, "the child's program")
+            assert child in followed
+            followed.delete(child)
+            values = bss.get(0)
+            at, size = where["followed_count"]
+            values[at : at + size] = (int.from_bytes(values[at : at + size], "little") - 1).to_bytes(size, "little")
+            if missed:
+                values[where["adopting"][0]] = 1
+            bss.put(0, values)
+            seen = nsmon.err.count("a picture of ")
+            # Those that are taken 1 s and 11 s after the start.
+            lib.wait_until(lambda: nsmon.err.count("a picture of ") > seen, "a picture")
+            assert (child in followed) == missed
+            with open(f"{base}.1", "w", encoding="ascii") as go:
+                go.write("go\n")
+            out = pathlib.Path(f"{base}.out")
+            lib.wait_until(lambda: out.exists() and out.read_text(encoding="ascii").endswith("\n"), "the child")
+            parent.communicate(b"go\n", timeout=lib.seconds(20))
+            child = None
+            assert nsmon.wait() == 0
+            records = lib.parse_json(nsmon.out)
+    finally:
+        if child:
+            os.kill(child, signal.SIGKILL)
+        parent.kill()
+        parent.wait()
+    inum = int(out.read_text(encoding="ascii").split("[")[1].rstrip("]\n"))
+    told = [r["inum"] for r in records if r["event"] == "ns" and r["type"] == "uts"]
+    assert told == ([inum] if missed else [])
