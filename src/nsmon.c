@@ -80,7 +80,8 @@ struct nsmon {
 static volatile sig_atomic_t stop_signal;
 static volatile sig_atomic_t stop_from_terminal;
 static volatile sig_atomic_t reopen_wanted;
-static volatile sig_atomic_t has_timer; /* alarms come again and again */
+static volatile sig_atomic_t alarm_period_ms =
+	-1; /* of those that come during a write; -1: none does */
 static int wake_fd = -1;
 
 static void wake_loop(void)
@@ -115,7 +116,7 @@ static void on_hangup(int signal)
 {
 	(void)signal;
 	reopen_wanted = 1;
-	if (!has_timer)
+	if (alarm_period_ms < 0)
 		alarm(1); /* as above */
 	wake_loop();
 }
@@ -459,10 +460,8 @@ static int sooner(int a_ms, int b_ms)
 }
 
 /* The output's reader does not read: what others want to hear of nsmon, and to do about it, goes on. */
-static void while_writing_waits(void *context)
+static void while_writing_waits(struct nsmon *nsmon)
 {
-	struct nsmon *nsmon = context;
-
 	note_waiting(nsmon);
 	if (metrics_due_ms(nsmon->metrics) == 0)
 		write_metrics(nsmon);
@@ -471,19 +470,26 @@ static void while_writing_waits(void *context)
 		reopen(nsmon);
 }
 
-/* A signal now and then ends a write that waits, where somebody wants to hear of nsmon. */
-static void start_timer(const struct nsmon *nsmon)
+/* Alarms again and again; 0: no more, but at the end. */
+static void set_timer(int period_ms)
 {
-	int period_ms =
-		sooner(service_period_ms(&nsmon->service), metrics_period_ms(nsmon->metrics));
-	struct timeval tv = { period_ms / 1000, period_ms % 1000 * 1000L };
+	const struct timeval tv = { period_ms / 1000, period_ms % 1000 * 1000L };
 	const struct itimerval timer = { .it_interval = tv, .it_value = tv };
 
-	if (period_ms <= 0 || setitimer(ITIMER_REAL, &timer, NULL))
-		return;
-	has_timer = 1;
-	if (stop_signal)
+	setitimer(ITIMER_REAL, &timer, NULL);
+	if (!period_ms && stop_signal)
 		alarm(1);
+}
+
+/* Where somebody wants to hear of nsmon a signal now and then ends a write that waits. */
+static void on_write(void *context, enum stream_write what)
+{
+	struct nsmon *nsmon = context;
+
+	if (what == STREAM_WRITE_WAITS)
+		while_writing_waits(nsmon);
+	else if (alarm_period_ms > 0)
+		set_timer(what == STREAM_WRITE_BEGINS && !stop_signal ? alarm_period_ms : 0);
 }
 
 /* The command and its descendants, or the given processes and theirs. */
@@ -942,10 +948,11 @@ static int run_trace(struct nsmon *nsmon)
 		goto out;
 	}
 	nsmon->stream.context = nsmon;
-	nsmon->stream.while_waiting = while_writing_waits;
+	nsmon->stream.on_write = on_write;
 	if (probe_may_miss(nsmon->probe))
 		nsmon->stream.look_for_misses = look_for_misses;
-	start_timer(nsmon);
+	alarm_period_ms =
+		sooner(service_period_ms(&nsmon->service), metrics_period_ms(nsmon->metrics));
 	status = trace_events(nsmon);
 	stream_free(&nsmon->stream);
 	cgroups_free(nsmon->cgroups);

@@ -110,21 +110,29 @@ static void take_dropped(struct stream *stream)
 		stream->untold[i] += stream->told[i];
 }
 
+static void on_write(const struct stream *stream, enum stream_write what)
+{
+	if (stream->on_write)
+		stream->on_write(stream->context, what);
+}
+
 int stream_flush(struct stream *stream)
 {
 	int err;
 
 	if (stream->gave_up || output_is_empty(stream->output))
 		return 0;
+	on_write(stream, STREAM_WRITE_BEGINS);
 	/* Once asked to end, wait no longer than that; -EINTR may be what asks. */
 	for (;;) {
 		err = *stream->stop ? output_flush_within(stream->output, GIVE_UP_MS)
 				    : output_flush(stream->output);
 		if (err != -EINTR)
 			break;
-		if (stream->while_waiting && !*stream->stop)
-			stream->while_waiting(stream->context);
+		if (!*stream->stop)
+			on_write(stream, STREAM_WRITE_WAITS);
 	}
+	on_write(stream, STREAM_WRITE_ENDED);
 	if (err == -ETIMEDOUT) {
 		stream->gave_up = true;
 		output_discard(stream->output);

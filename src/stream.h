@@ -11,6 +11,12 @@
 #include "procfs.h"
 #include "state.h"
 
+enum stream_write {
+	STREAM_WRITE_BEGINS,
+	STREAM_WRITE_WAITS, /* for its reader, when a signal came; it goes on after this */
+	STREAM_WRITE_ENDED,
+};
+
 struct stream {
 	const struct formatter *formatter;
 	const struct run *run;
@@ -37,8 +43,8 @@ struct stream {
 	bool start_due; /* the start record is still to be written */
 	bool gave_up; /* the reader of the output does not read */
 	bool retry; /* one more attempt to write, where writing fails */
-	/* NULL, or what is done whenever a signal has ended a write that waited for its reader. */
-	void (*while_waiting)(void *context);
+	/* NULL, or what is done around each write, which may wait for its reader. */
+	void (*on_write)(void *context, enum stream_write what);
 	/*
 	 * NULL, or what is done before an event whose task, or creator, was not told of: for
 	 * stream_kernel_missed(). Returns as that does.
