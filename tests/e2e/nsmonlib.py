@@ -2,6 +2,7 @@
 """Starts nsmon, reads what it wrote, and says what the driver's book lets one expect. Knows no single test."""
 
 import contextlib
+import ctypes
 import errno
 import json
 import os
@@ -887,6 +888,32 @@ def need_32_bit(program):
     reason = machine.cannot_run(program)
     if reason:
         pytest.skip(f"{os.path.basename(program)} {reason}")
+
+
+# include/uapi/linux/bpf.h
+BPF_LOOKUP, BPF_UPDATE, BPF_DELETE, BPF_FD_BY_ID, BPF_INFO = 1, 2, 3, 14, 15
+BPF_NEXT_ID = {"prog": 11, "map": 12, "link": 31}
+BPF_ATTRIBUTES = 128  # bytes
+
+
+def bpf(command, attributes):
+    """bpf(2) with these attributes, packed: its result, and the attributes after it; or OSError."""
+    libc = ctypes.CDLL(None, use_errno=True)
+    room = ctypes.create_string_buffer(attributes, BPF_ATTRIBUTES)
+    result = libc.syscall({"x86_64": 321, "aarch64": 280}[os.uname().machine], command, room, BPF_ATTRIBUTES)
+    if result < 0:
+        raise OSError(ctypes.get_errno(), os.strerror(ctypes.get_errno()))
+    return result, room.raw
+
+
+def bpf_ids(what):
+    """The numbers of all that there are. Nothing is opened for it."""
+    found = [0]
+    with contextlib.suppress(FileNotFoundError):  # there is none with a higher one
+        while True:
+            _, after = bpf(BPF_NEXT_ID[what], found[-1].to_bytes(4, "little"))
+            found.append(int.from_bytes(after[4:8], "little"))
+    return set(found[1:])
 
 
 def read_some(fd, timeout):

@@ -786,16 +786,13 @@ def test_signal_reaches_the_command(tmp_path, sig):
 
 
 @pytest.mark.each_backend
-def test_killed_nsmon_leaves_nothing(tmp_path, program):
-    """SIGKILL: the programs, maps and links that it had are gone with it."""
-    bpftool = program("bpftool")
-
-    def present(what):
-        out = subprocess.run([bpftool, "-j", what, "list"], stdout=subprocess.PIPE, check=True).stdout
-        return {(what, entry["id"]) for entry in json.loads(out)}
+def test_killed_nsmon_leaves_nothing(tmp_path):
+    """SIGKILL: the programs, maps and links that it had are gone with it. The maps are not opened to see whether they are
+    there: where the last descriptor of a program array is closed twice before the kernel has emptied it, as bpftool can
+    do, it stays for ever (kernel/bpf/arraymap.c:prog_array_map_clear())."""
 
     def everything():
-        return present("prog") | present("map") | present("link")
+        return {(what, number) for what in lib.BPF_NEXT_ID for number in lib.bpf_ids(what)}
 
     def held_by(pid):
         held = set()

@@ -6,7 +6,6 @@ in /proc of the process that nsmon may or may not follow."""
 import ctypes
 import os
 import pathlib
-import platform
 import shutil
 import signal
 import struct
@@ -18,21 +17,6 @@ import nsmonlib as lib
 
 pytestmark = [pytest.mark.once, pytest.mark.anywhere]
 
-# include/uapi/linux/bpf.h
-LOOKUP, UPDATE, DELETE, GET_FD_BY_ID, GET_INFO = 1, 2, 3, 14, 15
-BPF = {"x86_64": 321, "aarch64": 280}[platform.machine()]
-libc = ctypes.CDLL(None, use_errno=True)
-
-
-def bpf(command, attributes):
-    """A call with these attributes, packed; its result, or OSError."""
-    room = ctypes.create_string_buffer(attributes, 128)
-    result = libc.syscall(BPF, command, room, 128)
-    if result < 0:
-        raise OSError(ctypes.get_errno(), os.strerror(ctypes.get_errno()))
-    return result
-
-
 class Map:
     """A map of a nsmon that runs, by its name, of which 15 bytes count."""
 
@@ -41,9 +25,9 @@ class Map:
             ids = [line.split()[1] for line in entry.read_text(encoding="ascii").splitlines() if line.startswith("map_id:")]
             if not ids:
                 continue
-            self.fd = bpf(GET_FD_BY_ID, struct.pack("=III", int(ids[0]), 0, 0))
+            self.fd = lib.bpf(lib.BPF_FD_BY_ID, struct.pack("=III", int(ids[0]), 0, 0))[0]
             info = ctypes.create_string_buffer(256)
-            bpf(GET_INFO, struct.pack("=IIQ", self.fd, len(info), ctypes.addressof(info)))
+            lib.bpf(lib.BPF_INFO, struct.pack("=IIQ", self.fd, len(info), ctypes.addressof(info)))
             # struct bpf_map_info: type, id, key_size, value_size, max_entries, map_flags, name
             self.key_size, self.value_size = struct.unpack_from("=II", info, 8)
             if info.raw[24:40].split(b"\0")[0].decode() == name[:15]:
@@ -57,18 +41,18 @@ class Map:
     def _element(self, command, key, value, flags=0):
         key = self._key(key)
         at = ctypes.addressof(value) if value else 0
-        bpf(command, struct.pack("=IIQQQ", self.fd, 0, ctypes.addressof(key), at, flags))
+        lib.bpf(command, struct.pack("=IIQQQ", self.fd, 0, ctypes.addressof(key), at, flags))
 
     def get(self, key):
         value = ctypes.create_string_buffer(self.value_size)
-        self._element(LOOKUP, key, value)
+        self._element(lib.BPF_LOOKUP, key, value)
         return bytearray(value.raw)
 
     def put(self, key, value):
-        self._element(UPDATE, key, ctypes.create_string_buffer(bytes(value), self.value_size))
+        self._element(lib.BPF_UPDATE, key, ctypes.create_string_buffer(bytes(value), self.value_size))
 
     def delete(self, key):
-        self._element(DELETE, key, None)
+        self._element(lib.BPF_DELETE, key, None)
 
     def __contains__(self, key):
         try:
