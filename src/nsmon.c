@@ -80,9 +80,10 @@ struct nsmon {
 static volatile sig_atomic_t stop_signal;
 static volatile sig_atomic_t stop_from_terminal;
 static volatile sig_atomic_t reopen_wanted;
-static volatile sig_atomic_t alarm_period_ms =
-	-1; /* of those that come during a write; -1: none does */
 static int wake_fd = -1;
+
+/* Of the alarms that come during a write; -1: none does. */
+static volatile sig_atomic_t alarm_period_ms = -1;
 
 static void wake_loop(void)
 {
@@ -645,8 +646,8 @@ static int finish(struct nsmon *nsmon)
 	int n;
 
 	probe_detach(nsmon->probe);
-	if (probe_may_miss(
-		    nsmon->probe)) /* a task that it preempted in front of a program runs that now */
+	/* A task that was preempted in front of a program runs that now. */
+	if (probe_may_miss(nsmon->probe))
 		usleep(LATE_US);
 	do {
 		stream_begin_batch(&nsmon->stream);
