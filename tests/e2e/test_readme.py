@@ -65,8 +65,10 @@ def test_command(command, tmp_path):
     # Those that go on until Ctrl-C: they run, and end with 0 on it.
     seen = tmp_path / "out"
     with open(seen, "wb") as out:
+        # As at a terminal: what a script runs in the background finds SIGINT ignored, and make leaves it so.
         process = subprocess.Popen(argv, cwd=TOP, stdin=subprocess.DEVNULL, stdout=out, stderr=subprocess.STDOUT,
-                                   start_new_session=True)
+                                   start_new_session=True,
+                                   preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL))
     try:
         watched = tmp_path / "nsmon.json" if "-w" in argv else seen
 
