@@ -2,15 +2,25 @@
 /* glibc's malloc(3) and Linux's transparent huge pages (Documentation/admin-guide/mm/transhuge.rst). */
 #include "heap.h"
 
+#include <stdint.h>
 #include <stdlib.h> /* says whether it is glibc */
+#include <sys/mman.h>
+#include <unistd.h>
+
+void heap_drop_file(const void *data, size_t size)
+{
+	const size_t page = (size_t)sysconf(_SC_PAGESIZE);
+	const size_t before = -(uintptr_t)data & (page - 1);
+	char *begin = (char *)data + before;
+
+	if (before < size)
+		madvise(begin, (size - before) & ~(page - 1), MADV_DONTNEED);
+}
 
 #ifdef __GLIBC__
 
 #include <limits.h>
 #include <malloc.h>
-#include <stdint.h>
-#include <sys/mman.h>
-#include <unistd.h>
 
 /* Of x86-64, and of arm64 with pages of 4 KiB. */
 #define HUGE_PAGE ((uintptr_t)2 << 20)

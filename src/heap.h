@@ -12,6 +12,12 @@
  */
 void heap_expect(size_t bytes);
 
+/*
+ * Takes read-only data of the program's own file out of memory, as far as it has pages to
+ * itself: where it is read again, it comes from the file again. size in bytes.
+ */
+void heap_drop_file(const void *data, size_t size);
+
 /* What is free goes back to the kernel, and the rest is as if heap_expect() had not been. */
 void heap_give_back(void);
 

@@ -756,10 +756,15 @@ static struct btf *load_btf(const char *path, struct probe_refusal *refusal)
 	return btf;
 }
 
+/* Nor does anybody need the programs' object any more, 1 MiB of this program's file. */
 static void free_btf(struct btf *btf)
 {
+	size_t size;
+	const void *object = nsmon_bpf__elf_bytes(&size);
+
 	btf__free(btf);
 	heap_give_back();
+	heap_drop_file(object, size);
 }
 
 int probe_open(struct probe **probe, const struct options *options, const struct kernel *kernel,
