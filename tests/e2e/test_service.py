@@ -550,7 +550,7 @@ def test_reader_that_stops(tmp_path, manager):
             assert counted(before) == {}
             manager.drain()
             for _ in range(3):
-                manager.wait_for("WATCHDOG", timeout=2)
+                manager.wait_for("WATCHDOG")
             lib.wait_until(lambda: metrics.read_text(encoding="ascii") != before, "new metrics")
             out = counted(metrics.read_text(encoding="ascii"))
             lib.wait_until(lambda: waits_in_write(nsmon.pid), "it to wait again")
