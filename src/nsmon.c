@@ -950,7 +950,8 @@ static int run_trace(struct nsmon *nsmon)
 	}
 	nsmon->stream.context = nsmon;
 	nsmon->stream.on_write = on_write;
-	if (probe_may_miss(nsmon->probe))
+	/* Births, execs and exits are seen by tracepoints: elsewhere no record is looked up for it. */
+	if (nsmon->kernel.preempts_tracepoints)
 		nsmon->stream.look_for_misses = look_for_misses;
 	alarm_period_ms =
 		sooner(service_period_ms(&nsmon->service), metrics_period_ms(nsmon->metrics));

@@ -66,8 +66,8 @@ def variables():
     """{name: (offset, bytes)} of those in .bss."""
     output = pathlib.Path(lib.NSMON).resolve().parent
     objects = [p for p in (output / "build" / "nsmon.bpf.o", output / "nsmon.bpf.o") if p.exists()]
-    if not objects or not shutil.which("readelf"):
-        pytest.skip("the programs' object file, which says where the variables are, or readelf is not there")
+    if "NSMON" in os.environ and not (objects and shutil.which("readelf")):
+        pytest.skip("this nsmon was built elsewhere: its object file, which says where its variables are, or readelf is not here")
     found = {}
     for line in lib.run(["readelf", "-sW", objects[0]]).stdout.decode().splitlines():
         words = line.split()
