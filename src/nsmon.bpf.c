@@ -96,6 +96,7 @@ struct pending {
 	__u64 since; /* when the call began, in jiffies: the clock takes ten times as long */
 	__u32 reason; /* enum nsmon_reason; 0: no call is under way */
 	__u32 which; /* 0 or 1, of set */
+	__u64 done; /* 1: it has succeeded, and what it changed is told */
 };
 
 static const struct pending no_pending;
@@ -389,6 +390,48 @@ static __always_inline void settle(struct task_struct *task, struct pending *p, 
 	renew_ns_set(now, set_of(p), p->of, task, READ(typed, task, nsproxy), typed);
 	report_change(task, set_of(p), now, p->reason, typed);
 	p->which++;
+	p->done = 1;
+}
+
+/*
+ * The same of a call whose end was missed: it may be long ago. Where failures are told it
+ * may have been one, which nobody can tell from a success that changed nothing.
+ */
+static __always_inline void settle_missed(struct task_struct *task, struct pending *p)
+{
+	bool was_done = p->done;
+	struct nsmon_counters *cpu;
+
+	settle(task, p, false);
+	if (!filter.failed || was_done || p->reason == NSMON_REASON_EXEC ||
+	    (p->reason != NSMON_REASON_CLONE && diff_ns_sets(&p->set[0], &p->set[1])))
+		return;
+	cpu = this_cpu_counters();
+	if (!cpu)
+		return;
+	atomic_add(&cpu->seen[NSMON_NS], 1);
+	count_lost(cpu, NSMON_NS, 1);
+}
+
+/*
+ * Before anything else is told of the current task: of which call the end was missed. A
+ * kernel skips the programs at a function's end where it is in the midst of that function
+ * while another tracer attaches to it (kernel/bpf/trampoline.c:bpf_tramp_image_put()), runs
+ * only so many kretprobes at once, and may skip programs that it has preempted. in: the call
+ * that it is in now, or 0.
+ */
+static __noinline void end_missed_call(enum nsmon_reason in)
+{
+	struct pending *p = current_pending();
+
+	if (!p || (p->reason == in && in == NSMON_REASON_EXEC))
+		return;
+	if (p->reason != in) /* else its child says that it has succeeded */
+		settle_missed(current_task(), p);
+	barrier();
+	end_call(p);
+	if (entries > PENDING_KEPT)
+		forget_call(current_tid());
 }
 
 /* The task's entry, with what is known of its namespaces; NULL: there is no room. */
@@ -426,8 +469,8 @@ static __noinline void handle_enter(enum nsmon_reason reason, __u64 flags, __u64
 		}
 		return;
 	}
-	if (p->reason) /* of a call whose end was missed */
-		settle(task, p, false);
+	if (p->reason)
+		settle_missed(task, p);
 	else
 		atomic_add(&calls, 1);
 	if (reason != NSMON_REASON_CLONE)
@@ -435,6 +478,7 @@ static __noinline void handle_enter(enum nsmon_reason reason, __u64 flags, __u64
 	p->flags = flags;
 	p->clone_args = clone_args;
 	p->start_ns = start_ns;
+	p->done = 0;
 	p->since = bpf_jiffies64();
 	barrier();
 	p->reason = reason;
@@ -464,13 +508,10 @@ static __noinline void handle_leave(long ret)
 		forget_call(current_tid());
 }
 
-/*
- * The call has done its work, although it has not returned yet. For kretprobes:
- * the kernel runs only so many at once and drops the rest.
- */
+/* The call has done its work, although it has not returned yet: its end may be missed. */
 static __always_inline void handle_done(void)
 {
-	struct pending *p = current_pending();
+	struct pending *p = calls ? current_pending() : NULL;
 
 	if (p)
 		settle(current_task(), p, true);
@@ -496,6 +537,7 @@ static __always_inline void tell_early(struct task_struct *task, struct pending 
 	}
 	report_change(task, set_of(p), now, p->reason, false);
 	p->which++;
+	p->done = 1;
 }
 
 static __always_inline bool makes_user_ns(const struct pending *p)
@@ -718,6 +760,8 @@ static __always_inline int handle_fork(struct task_struct *child, __u64 clone_fl
 	__u16 flags, into;
 	__u32 n;
 
+	if (wants(NSMON_NS) && calls)
+		end_missed_call(NSMON_REASON_CLONE);
 	if (!pid || !follow_child(creator_pid, pid, process) || !is_in_cgroup(child))
 		return 0;
 	want_fork = wants(NSMON_FORK) && (process || filter.threads);
@@ -829,6 +873,8 @@ static __always_inline int handle_exec(struct task_struct *task, int old_pid,
 
 	if (!pid || !is_followed(pid))
 		return 0;
+	if (wants(NSMON_NS) && calls)
+		end_missed_call(NSMON_REASON_EXEC);
 	if (READ(true, task, pid) != old_pid) {
 		/* de_thread() gave a thread the leader's pid; this is its old one. */
 		old_tid = view_level == 0 ? old_pid : 0; /* told in the initial namespace only */
@@ -961,10 +1007,8 @@ static __always_inline int handle_exit(struct task_struct *task, bool group_dead
 	told = group_dead && end_was_told(task, &key);
 
 	if (wants(NSMON_NS)) {
-		struct pending *p = calls ? current_pending() : NULL;
-
-		if (p) /* of a call whose end was missed, or of an exec that failed */
-			settle(task, p, false);
+		if (calls)
+			end_missed_call(0);
 		forget_call(tid);
 		if (group_dead) {
 			if (leader_ended)

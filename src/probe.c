@@ -63,6 +63,7 @@ struct probe {
 	bool preempts; /* programs may be skipped */
 	bool tells_early; /* for want of a probe at the end of a call: see tell_early() */
 	bool may_be_late; /* see probe_may_be_late() */
+	bool sees_done; /* fentry_done is attached */
 	bool typed; /* programs load what the verifier knows the type of */
 	bool refused; /* the verifier did not take the programs */
 	struct bpf_link *iterator; /* NULL: this kernel has none */
@@ -232,6 +233,7 @@ static size_t list_hooks(struct hook hooks[LINKS_MAX], const struct probe *probe
 		{ PROGRAMS(fexit_clone32), CLONE32_WRAPPER, false, true, failed },
 		{ PROGRAMS(fexit_clone3), SYSCALL_WRAPPER("clone3"), false, false, failed },
 		{ PROGRAMS(fexit_clone332), SYSCALL32_WRAPPER("clone3"), false, true, failed },
+		{ PROGRAM(fentry_done), CALL_END, false, true, ns },
 		{ PROGRAMS(fentry_unshare), "ksys_unshare", false, false, ns },
 		{ PROGRAMS(fentry_setns), SYSCALL_WRAPPER("setns"), false, false, ns },
 		{ PROGRAMS(fentry_setns32), SYSCALL32_WRAPPER("setns"), false, true, ns },
@@ -482,6 +484,8 @@ static int attach(struct probe *probe, const struct hook *hooks, size_t count,
 		else if (program == probe->skel->progs.kprobe_done ||
 			 program == probe->skel->progs.kprobe_creds)
 			probe->may_be_late = false;
+		else if (program == probe->skel->progs.fentry_done)
+			probe->sees_done = true;
 	}
 	return 0;
 }
@@ -1035,10 +1039,21 @@ static uint64_t misses_of(const struct bpf_program *program)
 	return info.recursion_misses;
 }
 
-/* The net under the others runs at the end of every task, too, and has no copies: what it missed says nothing. */
+/*
+ * The net under the others runs at the end of every task, too, and has no copies: what it
+ * missed says nothing. Nor does what is missed of a call's work that its end tells.
+ */
 static bool is_net(const struct nsmon_bpf *skel, const struct bpf_program *program)
 {
-	return program == skel->progs.fentry_switch;
+	return program == skel->progs.fentry_switch || program == skel->progs.fentry_done;
+}
+
+/* Of those of the calls' ends, which the one that sees their work done stands in for. */
+static uint64_t misses_of_done(const struct probe *probe, const char *name)
+{
+	return probe->sees_done && strncmp(name, "fexit_", strlen("fexit_")) == 0
+		       ? misses_of(probe->skel->progs.fentry_done)
+		       : UINT64_MAX;
 }
 
 /* Runs for every system call: what all copies missed is hardly ever one of ours. */
@@ -1071,6 +1086,8 @@ static void read_missed(const struct probe *probe, uint64_t missed[NSMON_KINDS])
 			if (misses != UINT64_MAX && is_seldom_ours(probe->skel, program))
 				fewest = 0;
 		}
+		if (misses_of_done(probe, base) < fewest)
+			fewest = misses_of_done(probe, base);
 		missed[kind_of(probe->skel, program)] += fewest;
 	}
 }

@@ -305,6 +305,58 @@ def test_main_thread_ended_before(tmp_path):
 COMPARED = ["type", "reason", "inum", "old_inum", "ns_id", "old_ns_id", "ppid", "ptid", "code", "signal", "old_tid"]
 
 
+# A process that makes a network namespace, which takes long, and then a child, until `stop` is there. It says its own number,
+# the child's, and where it was when it made it.
+MAKER = """
+import ctypes, os, sys
+libc, stop = ctypes.CDLL(None, use_errno=True), sys.argv[1]
+while not os.path.exists(stop):
+    if libc.unshare(0x40000000):  # CLONE_NEWNET
+        sys.exit(os.strerror(ctypes.get_errno()))
+    inum = os.stat("/proc/self/ns/net").st_ino
+    child = os.fork()
+    if not child:
+        os._exit(0)
+    os.waitpid(child, 0)
+    print(os.getpid(), child, inum, flush=True)
+"""
+MAKERS = 3
+OTHERS = 6
+
+
+@pytest.mark.once
+def test_other_tracers_come_and_go(tmp_path):
+    """A kernel does not run what is attached to a function's end where it is in the midst of it while another tracer
+    attaches there, or goes: what the call did is told all the same, before whatever the task does next."""
+    stop = tmp_path / "stop"
+    makers = f"for i in $(seq {MAKERS}); do /usr/bin/python3 -c \"$0\" {stop} >{tmp_path}/$i.book & done; wait"
+    with lib.Live(tmp_path, command=["sh", "-c", makers, MAKER]) as nsmon:
+        try:
+            for i in range(1, MAKERS + 1):
+                lib.wait_until((tmp_path / f"{i}.book").exists, "the makers")
+                lib.wait_until((tmp_path / f"{i}.book").read_bytes, "a namespace")
+            for _ in range(OTHERS):
+                assert lib.run(lib.nsmon_argv("-q", "-o", "json", command=["true"])).returncode == 0
+        finally:
+            stop.touch()
+        assert nsmon.wait() == 0, nsmon.err
+    trace = lib.Trace(0, nsmon.out, nsmon.err.encode(), "json")
+    steps = [tuple(map(int, line.split())) for i in range(1, MAKERS + 1)
+             for line in (tmp_path / f"{i}.book").read_text(encoding="ascii").splitlines()]
+    assert len(steps) > OTHERS
+    for pid in {step[0] for step in steps}:
+        wanted = []
+        for _, child, inum in (step for step in steps if step[0] == pid):
+            wanted += [("ns", "unshare", "net", inum), ("fork", child)]
+        last = max(r["seq"] for r in trace.of(pid, "exec"))
+        got = [("ns", r["reason"], r["type"], r["inum"]) if r["event"] == "ns" else ("fork", r["pid"])
+               for r in trace.records
+               if r["event"] == "ns" and r["pid"] == pid and r["seq"] > last or r["event"] == "fork" and r["ppid"] == pid]
+        assert got == wanted
+    assert not trace.of({step[1] for step in steps}, "ns")
+    assert trace.records[-1]["lost"] == 0 or machine.overcounts()
+
+
 @pytest.mark.once
 @pytest.mark.anywhere
 def test_the_comparison_can_fail(work):
