@@ -642,7 +642,7 @@ static void log_totals(const struct stream *stream)
 /* Drained, flushed, last record written. */
 static int finish(struct nsmon *nsmon)
 {
-	uint64_t lost[NSMON_KINDS];
+	uint64_t lost[NSMON_KINDS], waiting;
 	int n;
 
 	probe_detach(nsmon->probe);
@@ -650,9 +650,10 @@ static int finish(struct nsmon *nsmon)
 	if (probe_may_miss(nsmon->probe))
 		usleep(LATE_US);
 	do {
+		waiting = probe_ring_waiting(nsmon->probe);
 		stream_begin_batch(&nsmon->stream);
-		n = probe_read(nsmon->probe, on_record, &nsmon->stream, READ_MAX);
-	} while (n == READ_MAX);
+		n = probe_drain(nsmon->probe, on_record, &nsmon->stream, READ_MAX);
+	} while (n == 0 && probe_ring_waiting(nsmon->probe) < waiting);
 	if (n < 0)
 		return n;
 	probe_lost(nsmon->probe, lost);

@@ -912,6 +912,11 @@ int probe_read(struct probe *probe, ring_record_fn function, void *context, int 
 	return ring_read(probe->ring, function, context, max);
 }
 
+int probe_drain(struct probe *probe, ring_record_fn function, void *context, int max)
+{
+	return ring_drain(probe->ring, function, context, max);
+}
+
 uint64_t probe_ring_size(const struct probe *probe)
 {
 	return bpf_map__max_entries(probe->skel->maps.events);

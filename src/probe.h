@@ -62,6 +62,9 @@ int probe_event_fd(const struct probe *probe);
 /* As ring_read(). */
 int probe_read(struct probe *probe, ring_record_fn function, void *context, int max);
 
+/* As ring_drain(). */
+int probe_drain(struct probe *probe, ring_record_fn function, void *context, int max);
+
 /* As ring_rest(). */
 void probe_rest(struct probe *probe);
 

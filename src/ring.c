@@ -16,6 +16,7 @@
 #include <stdbool.h>
 #include <stdlib.h>
 #include <sys/mman.h>
+#include <time.h>
 #include <unistd.h>
 
 /* Moving it costs about as much for each page as handing over one record. */
@@ -30,6 +31,10 @@
  * has changed, it has to come from the reader's processor: so not for each record.
  */
 #define GIVE_BACK_BYTES ((unsigned long)16 * 1024)
+
+/* How long a record that is being written is waited for, and how often it is looked at. */
+#define DRAIN_WAIT_NS 100000000LL
+#define DRAIN_STEP_NS 200000L
 
 struct ring {
 	int fd;
@@ -205,6 +210,38 @@ int ring_read(struct ring *ring, ring_record_fn function, void *context, int max
 	if (at != given_back)
 		give_back(ring, at);
 	return err ? err : n;
+}
+
+static long long now_ns(void)
+{
+	struct timespec ts;
+
+	clock_gettime(CLOCK_MONOTONIC, &ts);
+	return ts.tv_sec * 1000000000LL + ts.tv_nsec;
+}
+
+int ring_drain(struct ring *ring, ring_record_fn function, void *context, int max)
+{
+	const struct timespec step = { .tv_nsec = DRAIN_STEP_NS };
+	unsigned long end = __atomic_load_n(ring->producer, __ATOMIC_SEQ_CST);
+	long long give_up = now_ns() + DRAIN_WAIT_NS;
+
+	while ((long)(end - *ring->consumer) > 0) {
+		bool late = now_ns() > give_up;
+		int n = ring_read(ring, function, context, max);
+
+		if (n < 0)
+			return n;
+		max -= n;
+		if (max <= 0)
+			return (long)(end - *ring->consumer) <= 0;
+		if (n)
+			continue;
+		if (late)
+			return 0;
+		nanosleep(&step, NULL);
+	}
+	return 1;
 }
 
 void ring_rest(struct ring *ring)

@@ -24,6 +24,13 @@ void ring_free(struct ring *ring);
  */
 int ring_read(struct ring *ring, ring_record_fn function, void *context, int max);
 
+/*
+ * Hands over all records that are written or being written now, but not many more than max:
+ * waits for their writers, who may have been stopped in the midst of it, 100 ms at most.
+ * Returns 1 where it was all of them, 0 where it was not, or as ring_read() a negative errno.
+ */
+int ring_drain(struct ring *ring, ring_record_fn function, void *context, int max);
+
 /* Nothing comes: gives memory back that only much reading is worth. */
 void ring_rest(struct ring *ring);
 

@@ -31,9 +31,8 @@ static const uint64_t look_ns[LOOKS] = { 10 * NS_PER_S, NS_PER_S };
 
 /* Records between two chunks: a storm may fill the ring buffer as fast as it is read. */
 #define DRAIN_MAX 262144
-#define DRAIN_STEP 16384
 
-/* A record that is being written on another CPU is there after this time. */
+/* What is about to be told on another CPU is being written after this time. */
 #define SETTLE_US 200
 
 static uint64_t now_ns(void)
@@ -49,16 +48,10 @@ static int on_record(void *context, void *data, size_t size)
 	return stream_record(context, data, size);
 }
 
-/* Returns 1 where the ring buffer was seen empty, 0 where not, or a negative errno. */
+/* What was told before this moment. Returns 1 where all of it was read, 0 where not, or a negative errno. */
 static int drain(struct snapshot *snapshot)
 {
-	for (int read = 0; read < DRAIN_MAX; read += DRAIN_STEP) {
-		int n = probe_read(snapshot->probe, on_record, snapshot->stream, DRAIN_STEP);
-
-		if (n < DRAIN_STEP)
-			return n < 0 ? n : 1;
-	}
-	return 0;
+	return probe_drain(snapshot->probe, on_record, snapshot->stream, DRAIN_MAX);
 }
 
 typedef int (*row_fn)(struct stream *stream, struct event *proc);

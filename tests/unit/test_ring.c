@@ -8,9 +8,11 @@
 #include <cmocka.h>
 #include <errno.h>
 #include <linux/bpf.h>
+#include <signal.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/time.h>
 #include <unistd.h>
 
 #include "ring.h"
@@ -284,6 +286,62 @@ static void test_no_map(void **state)
 	ring_free(NULL);
 }
 
+static struct fake *stopped;
+static unsigned long unfinished;
+
+static void finish_it(int signal)
+{
+	const uint32_t header[2] = { 100, 0 };
+
+	(void)signal;
+	put(stopped, unfinished, header, sizeof(header));
+}
+
+/* The writer of the one in the middle was stopped; it goes on. */
+static void test_drain_waits(void **state)
+{
+	const struct itimerval soon = { .it_value.tv_usec = 5000 };
+	const struct sigaction action = { .sa_handler = finish_it };
+	struct fake fake;
+
+	(void)state;
+	set_up(&fake, DATA_BYTES);
+	assert_int_equal(ring_drain(fake.ring, on_record, &fake, 10), 1);
+	write_record(&fake, 100, 0);
+	unfinished = write_record(&fake, 100, BPF_RINGBUF_BUSY_BIT);
+	write_record(&fake, 100, 0);
+	stopped = &fake;
+	sigaction(SIGALRM, &action, NULL);
+	setitimer(ITIMER_REAL, &soon, NULL);
+	assert_int_equal(ring_drain(fake.ring, on_record, &fake, 10), 1);
+	assert_int_equal(fake.expected, 3);
+	tear_down(&fake);
+}
+
+/* What comes after it began is not its business, and what never comes is not waited for for ever. */
+static void test_drain_ends(void **state)
+{
+	struct fake fake;
+
+	(void)state;
+	set_up(&fake, DATA_BYTES);
+	write_record(&fake, 100, 0);
+	assert_int_equal(ring_drain(fake.ring, on_record_and_another, &fake, 10), 1);
+	assert_in_range(fake.expected, 1, 2);
+	assert_int_equal(ring_drain(fake.ring, on_record, &fake, 10), 1);
+	for (int i = 0; i < 5; i++)
+		write_record(&fake, 100, 0);
+	assert_int_equal(ring_drain(fake.ring, on_record, &fake, 4), 0);
+	assert_int_equal(ring_drain(fake.ring, on_record, &fake, 1), 1);
+	write_record(&fake, 100, 0);
+	write_record(&fake, 100, BPF_RINGBUF_BUSY_BIT);
+	assert_int_equal(ring_drain(fake.ring, on_record, &fake, 10), 0);
+	assert_int_equal(fake.expected + 1, fake.next);
+	write_record(&fake, 100, 0);
+	assert_int_equal(ring_drain(fake.ring, on_record_stop, &fake, 10), 0);
+	tear_down(&fake);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -292,6 +350,8 @@ int main(void)
 		cmocka_unit_test(test_written_meanwhile),
 		cmocka_unit_test(test_busy_and_discarded),
 		cmocka_unit_test(test_laps),
+		cmocka_unit_test(test_drain_waits),
+		cmocka_unit_test(test_drain_ends),
 		cmocka_unit_test(test_mapped_little),
 		cmocka_unit_test(test_rest),
 		cmocka_unit_test(test_large),
