@@ -16,7 +16,7 @@ struct check {
 	bool btf;
 	char btf_error[80];
 	bool works[BACKENDS];
-	bool late[BACKENDS]; /* probe_may_be_late() */
+	const char *limits[BACKENDS]; /* probe_limit() */
 	bool snapshot; /* of some backend that works */
 	struct probe_refusal refusals[BACKENDS];
 	enum backend first; /* what auto takes; BACKEND_AUTO: none */
@@ -52,7 +52,7 @@ static void try_backends(struct check *check)
 		if (probe_open(&probe, check->options, check->kernel, b, &check->refusals[b]))
 			continue;
 		check->snapshot = check->snapshot || probe_has_iterator(probe);
-		check->late[b] = probe_may_be_late(probe);
+		check->limits[b] = probe_limit(probe);
 		probe_close(probe);
 		check->works[b] = true;
 		if (check->first == BACKEND_AUTO)
@@ -97,7 +97,8 @@ static void print_table(const struct check *check)
 		printf("backend       %-10s ", backend_names[b]);
 		if (check->works[b])
 			printf("works%s%s%s\n", b == check->first ? ", and auto takes it" : "",
-			       check->late[b] ? "; " : "", check->late[b] ? PROBE_LATE : "");
+			       check->limits[b] ? "; " : "",
+			       check->limits[b] ? check->limits[b] : "");
 		else
 			printf("no: %s\n", check->refusals[b].reason);
 	}
@@ -158,9 +159,9 @@ static void print_json(const struct check *check)
 		if (!check->works[b]) {
 			printf(",\"reason\":");
 			json_string(check->refusals[b].reason);
-		} else if (check->late[b]) {
+		} else if (check->limits[b]) {
 			printf(",\"limit\":");
-			json_string(PROBE_LATE);
+			json_string(check->limits[b]);
 		}
 		printf("}");
 	}

@@ -88,6 +88,7 @@ const volatile struct {
 	__u32 cgroup_controller; /* enum nsmon_controller, of the hierarchy that is looked at */
 	__s32 cgroup_hierarchy; /* ... and its hierarchy_id in struct cgroup_root */
 	bool told_early; /* perf_event_namespaces() cannot be probed (5.10): see tell_early() */
+	bool enters_again; /* copies see the beginning of the same call */
 	bool preempts_programs; /* raw tracepoints with preemption on: by 7.3, not on 6.18 */
 	bool typed_task; /* bpf_get_current_task_btf(): 5.11, with its own BTF */
 } kernel_has;

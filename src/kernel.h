@@ -43,6 +43,7 @@ struct kernel {
 	bool built_preemptible; /* the mode may be changed while nsmon runs */
 	bool preempts_tracepoints;
 	bool preempts_trampolines;
+	bool skips_kprobes_unseen;
 	struct hierarchy hierarchy; /* of cgroups */
 	bool cap_bpf; /* or CAP_SYS_ADMIN */
 	bool cap_perfmon; /* or CAP_SYS_ADMIN */

@@ -96,7 +96,7 @@ struct pending {
 	__u64 since; /* when the call began, in jiffies: the clock takes ten times as long */
 	__u32 reason; /* enum nsmon_reason; 0: no call is under way */
 	__u32 which; /* 0 or 1, of set */
-	__u64 done; /* 1: it has succeeded, and what it changed is told */
+	__u64 done; /* 1: it has succeeded, and what it changed is told, or about to be: tell_early() */
 };
 
 static const struct pending no_pending;
@@ -390,48 +390,6 @@ static __always_inline void settle(struct task_struct *task, struct pending *p, 
 	renew_ns_set(now, set_of(p), p->of, task, READ(typed, task, nsproxy), typed);
 	report_change(task, set_of(p), now, p->reason, typed);
 	p->which++;
-	p->done = 1;
-}
-
-/*
- * The same of a call whose end was missed: it may be long ago. Where failures are told it
- * may have been one, which nobody can tell from a success that changed nothing.
- */
-static __always_inline void settle_missed(struct task_struct *task, struct pending *p)
-{
-	bool was_done = p->done;
-	struct nsmon_counters *cpu;
-
-	settle(task, p, false);
-	if (!filter.failed || was_done || p->reason == NSMON_REASON_EXEC ||
-	    (p->reason != NSMON_REASON_CLONE && diff_ns_sets(&p->set[0], &p->set[1])))
-		return;
-	cpu = this_cpu_counters();
-	if (!cpu)
-		return;
-	atomic_add(&cpu->seen[NSMON_NS], 1);
-	count_lost(cpu, NSMON_NS, 1);
-}
-
-/*
- * Before anything else is told of the current task: of which call the end was missed. A
- * kernel skips the programs at a function's end where it is in the midst of that function
- * while another tracer attaches to it (kernel/bpf/trampoline.c:bpf_tramp_image_put()), runs
- * only so many kretprobes at once, and may skip programs that it has preempted. in: the call
- * that it is in now, or 0.
- */
-static __noinline void end_missed_call(enum nsmon_reason in)
-{
-	struct pending *p = current_pending();
-
-	if (!p || (p->reason == in && in == NSMON_REASON_EXEC))
-		return;
-	if (p->reason != in) /* else its child says that it has succeeded */
-		settle_missed(current_task(), p);
-	barrier();
-	end_call(p);
-	if (entries > PENDING_KEPT)
-		forget_call(current_tid());
 }
 
 /* The task's entry, with what is known of its namespaces; NULL: there is no room. */
@@ -447,6 +405,40 @@ static __always_inline struct pending *keep_pending(__u32 tid, __u64 start_ns)
 		return NULL;
 	atomic_add(&entries, 1);
 	return bpf_map_lookup_elem(&pending, &tid);
+}
+
+/* Is one told of a call's failure who asks for these reasons and types? */
+static __always_inline bool wants_failure(const struct pending *p)
+{
+	return filter.failed && wants(NSMON_NS) && filter.reasons & (1U << p->reason) &&
+	       filter.types & types_asked(p->reason, p->flags);
+}
+
+/*
+ * The same of a call whose end was missed: it may be long ago. Where failures are told it
+ * may have been one, which nobody can tell from a success that changed nothing.
+ */
+static __always_inline void settle_missed(struct task_struct *task, struct pending *p)
+{
+	struct nsmon_counters *cpu;
+
+	settle(task, p, false);
+	if (p->done || p->reason == NSMON_REASON_EXEC || !wants_failure(p) || !is_in_cgroup(task) ||
+	    (p->reason != NSMON_REASON_CLONE && diff_ns_sets(&p->set[0], &p->set[1])))
+		return;
+	cpu = this_cpu_counters();
+	if (!cpu)
+		return;
+	atomic_add(&cpu->seen[NSMON_NS], 1);
+	count_lost(cpu, NSMON_NS, 1);
+}
+
+/* Where copies see the beginning of a call again, a moment later: if not, it is counted more than once. */
+static __always_inline bool may_be_this_call(const struct pending *p, enum nsmon_reason reason,
+					     __u64 flags)
+{
+	return kernel_has.enters_again && p->reason == reason && p->flags == flags &&
+	       bpf_jiffies64() - p->since <= 1;
 }
 
 /* unshare(), setns(), and with --failed clone() begin. */
@@ -469,10 +461,12 @@ static __noinline void handle_enter(enum nsmon_reason reason, __u64 flags, __u64
 		}
 		return;
 	}
-	if (p->reason)
-		settle_missed(task, p);
-	else
+	if (!p->reason)
 		atomic_add(&calls, 1);
+	else if (may_be_this_call(p, reason, flags))
+		settle(task, p, false);
+	else
+		settle_missed(task, p);
 	if (reason != NSMON_REASON_CLONE)
 		renew_ns_set(set_of(p), NULL, p->of, task, READ(true, task, nsproxy), true);
 	p->flags = flags;
@@ -484,6 +478,15 @@ static __noinline void handle_enter(enum nsmon_reason reason, __u64 flags, __u64
 	p->reason = reason;
 }
 
+/* What a call has changed is told, or its failure: the next one begins. */
+static __always_inline void leave(struct pending *p)
+{
+	barrier();
+	end_call(p);
+	if (entries > PENDING_KEPT)
+		forget_call(current_tid());
+}
+
 /* ... and end. */
 static __noinline void handle_leave(long ret)
 {
@@ -492,33 +495,53 @@ static __noinline void handle_leave(long ret)
 
 	if (!p)
 		return;
-	if (ret >= 0) {
+	/* At the beginning the page may not have been there yet. */
+	if (filter.failed && ret < 0 && p->clone_args)
+		p->flags = read_clone_flags(p->clone_args);
+	if (ret >= 0)
 		settle(task, p, true);
-	} else if (filter.failed && ret > -ERESTARTSYS && wants(NSMON_NS)) {
-		/* At the beginning the page may not have been there yet. */
-		if (p->clone_args)
-			p->flags = read_clone_flags(p->clone_args);
-		if ((filter.reasons & (1U << p->reason)) &&
-		    (filter.types & types_asked(p->reason, p->flags)))
-			report_failed(task, p, ret);
-	}
-	barrier();
-	end_call(p);
-	if (entries > PENDING_KEPT)
-		forget_call(current_tid());
+	else if (ret > -ERESTARTSYS && wants_failure(p))
+		report_failed(task, p, ret);
+	leave(p);
 }
 
-/* The call has done its work, although it has not returned yet: its end may be missed. */
-static __always_inline void handle_done(void)
+/* The call has done its work, although it has not returned yet: that may be missed. */
+static __always_inline void handle_done(struct task_struct *of)
 {
-	struct pending *p = calls ? current_pending() : NULL;
+	struct task_struct *task = current_task();
+	struct pending *p;
 
-	if (p)
-		settle(current_task(), p, true);
+	/* It is called for the child of a fork, too. Not with `task`: see handle_switch(). */
+	if (!calls || (__u64)of != bpf_get_current_task())
+		return;
+	p = current_pending();
+	if (!p)
+		return;
+	settle(task, p, true);
+	leave(p);
 }
 
 /*
- * The same where nothing can be probed between the call's work and its return: as
+ * Before anything else is told of the current task: of which call the end was missed. A
+ * kernel skips the programs at a function's end where it is in the midst of that function
+ * while another tracer attaches to it (kernel/bpf/trampoline.c:bpf_tramp_image_put()), runs
+ * only so many kretprobes at once, and may skip programs that it has preempted. in: the call
+ * that it is in now, or 0.
+ */
+static __noinline void end_missed_call(enum nsmon_reason in)
+{
+	struct pending *p = current_pending();
+
+	/* The kernel may make a thread for a task in the midst of its exec. */
+	if (!p || (p->reason == NSMON_REASON_EXEC && in))
+		return;
+	if (p->reason != in) /* else its child says that it has succeeded */
+		settle_missed(current_task(), p);
+	leave(p);
+}
+
+/*
+ * What a call changes is told where nothing can be probed between its work and its return as
  * the last function begins that changes something, which gets what is to be.
  * Neither call fails from there on. unshare() calls switch_task_namespaces(), and
  * then commit_creds() if it makes a user namespace; setns() calls them the other
@@ -565,6 +588,8 @@ static __always_inline bool exec_will_switch(void)
 		return false;
 	if (READ(true, nsproxy, time_ns) != READ(true, nsproxy, time_ns_for_children))
 		return true;
+	if (calls)
+		end_missed_call(NSMON_REASON_EXEC);
 	forget_call(current_tid()); /* of an exec that failed */
 	return false;
 }
@@ -596,6 +621,8 @@ static __always_inline void handle_switch(struct task_struct *p, struct nsproxy 
 			tell_early(task, call, new, NULL);
 		return;
 	}
+	/* A namespace that was known by its address may be gone, and another one be there. */
+	forget_call(current_tid());
 	read_ns_set(&old, task, BPF_CORE_READ(task, nsproxy));
 	read_ns_set(&now, task, new);
 	report_change(task, &old, &now, NSMON_REASON_KERNEL, false);

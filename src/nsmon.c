@@ -238,8 +238,9 @@ static int open_probe(struct nsmon *nsmon)
 	}
 	if (options->backend == BACKEND_AUTO)
 		say_backend(nsmon->probe, refusals);
-	if (probe_may_be_late(nsmon->probe))
-		log_note("backend %s: %s", backend_names[probe_backend(nsmon->probe)], PROBE_LATE);
+	if (probe_limit(nsmon->probe))
+		log_note("backend %s: %s", backend_names[probe_backend(nsmon->probe)],
+			 probe_limit(nsmon->probe));
 	return 0;
 }
 

@@ -62,7 +62,8 @@ struct probe {
 	enum backend backend;
 	bool preempts; /* programs may be skipped */
 	bool tells_early; /* for want of a probe at the end of a call: see tell_early() */
-	bool may_be_late; /* see probe_may_be_late() */
+	bool may_be_late; /* changes hang on return probes alone: see probe_limit() */
+	bool blind; /* what of it the kernel skips is not counted */
 	bool sees_done; /* fentry_done is attached */
 	bool typed; /* programs load what the verifier knows the type of */
 	bool refused; /* the verifier did not take the programs */
@@ -657,6 +658,9 @@ static int open_backend(struct probe *probe, const struct options *options,
 	probe->tells_early = probe->backend == BACKEND_KPROBE && wants(options, NSMON_NS) &&
 			     trial_kprobe_at(CALL_END) != 0;
 	probe->skel->rodata->kernel_has.told_early = probe->tells_early;
+	probe->skel->rodata->kernel_has.enters_again =
+		(probe->backend == BACKEND_FENTRY && kernel->preempts_trampolines) ||
+		(probe->backend == BACKEND_TRACEPOINT && kernel->preempts_tracepoints);
 	count = list_hooks(hooks, probe, options, kernel);
 	err = select_programs(probe->skel, hooks, &count, probe->backend, btf, refusal);
 	if (err)
@@ -667,6 +671,7 @@ static int open_backend(struct probe *probe, const struct options *options,
 		return refuse_load(refusal, err, probe->backend, kernel);
 	}
 	probe->preempts = kernel->built_preemptible;
+	probe->blind = probe->backend == BACKEND_KPROBE && kernel->skips_kprobes_unseen;
 	err = connect_bodies(probe->skel);
 	if (err)
 		return refuse(refusal, err, "cannot connect the programs: %s", strerror(-err));
@@ -937,9 +942,17 @@ void probe_arm(struct probe *probe, enum nsmon_armed armed)
 	__atomic_store_n(&probe->skel->bss->armed, armed, __ATOMIC_SEQ_CST);
 }
 
-bool probe_may_be_late(const struct probe *probe)
+const char *probe_limit(const struct probe *probe)
 {
-	return probe->may_be_late;
+	if (probe->blind)
+		return "a kernel before 6.7 that preempts itself may skip a probe, while another "
+		       "task is inside bpf(2) on that processor, and does not count it: what is "
+		       "missing then is not told as lost";
+	if (probe->may_be_late)
+		return "this kernel serves at once no more calls of unshare and setns than it has "
+		       "processors; a change that it misses is told before whatever the task "
+		       "does next";
+	return NULL;
 }
 
 bool probe_has_iterator(const struct probe *probe)
@@ -1053,11 +1066,15 @@ static bool is_net(const struct nsmon_bpf *skel, const struct bpf_program *progr
 	return program == skel->progs.fentry_switch || program == skel->progs.fentry_done;
 }
 
-/* Of those of the calls' ends, which the one that sees their work done stands in for. */
-static uint64_t misses_of_done(const struct probe *probe, const char *name)
+/* What the one that sees the work of a call done missed, if the program is one at such a call's end. */
+static uint64_t misses_of_done(const struct probe *probe, const struct bpf_program *program)
 {
-	return probe->sees_done && strncmp(name, "fexit_", strlen("fexit_")) == 0
-		       ? misses_of(probe->skel->progs.fentry_done)
+	const struct nsmon_bpf *skel = probe->skel;
+
+	return probe->sees_done && (program == skel->progs.fexit_unshare ||
+				    program == skel->progs.fexit_setns ||
+				    program == skel->progs.fexit_setns32)
+		       ? misses_of(skel->progs.fentry_done)
 		       : UINT64_MAX;
 }
 
@@ -1091,8 +1108,8 @@ static void read_missed(const struct probe *probe, uint64_t missed[NSMON_KINDS])
 			if (misses != UINT64_MAX && is_seldom_ours(probe->skel, program))
 				fewest = 0;
 		}
-		if (misses_of_done(probe, base) < fewest)
-			fewest = misses_of_done(probe, base);
+		if (misses_of_done(probe, program) < fewest)
+			fewest = misses_of_done(probe, program);
 		missed[kind_of(probe->skel, program)] += fewest;
 	}
 }

@@ -90,16 +90,13 @@ void probe_follow(struct probe *probe, pid_t pid);
  */
 void probe_unfollow_ended(struct probe *probe, bool (*lives)(pid_t pid));
 
-/* What to say of a probe that may be late. */
-#define PROBE_LATE                                                                                 \
-	"this kernel serves at once no more calls of unshare and setns than it has processors; a " \
-	"change that it misses is told at the task's next call"
-
 /*
- * Do changes hang on return probes alone? The kernel has only so many of them (one for each
- * processor before 6.1), and neither perf_event_namespaces() nor commit_creds() can be probed.
+ * What is to be said of its backend on this kernel, a text that lives for ever; NULL: nothing.
+ * Changes may hang on return probes alone: the kernel has only so many of them (one for each
+ * processor before 6.1), and neither perf_event_namespaces() nor commit_creds() can be
+ * probed. Or what a kernel that preempts itself skips is not counted.
  */
-bool probe_may_be_late(const struct probe *probe);
+const char *probe_limit(const struct probe *probe);
 
 /* Does this kernel have task iterators, and are they attached? */
 bool probe_has_iterator(const struct probe *probe);

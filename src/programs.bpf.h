@@ -254,9 +254,9 @@ int BPF_PROG(fentry_switch, struct task_struct *p, struct nsproxy *new)
 
 /* Called by unshare() and setns() at the end of a success, and for each fork. */
 SEC("?fentry/perf_event_namespaces")
-int BPF_PROG(fentry_done)
+int BPF_PROG(fentry_done, struct task_struct *task)
 {
-	handle_done();
+	handle_done(task);
 	return 0;
 }
 
@@ -280,7 +280,7 @@ int kretprobe_leave(struct pt_regs *ctx)
 SEC("?kprobe/perf_event_namespaces")
 int kprobe_done(struct pt_regs *ctx)
 {
-	handle_done();
+	handle_done((struct task_struct *)compat_func_arg1(ctx));
 	return 0;
 }
 

@@ -71,19 +71,19 @@ static int hand_over(struct snapshot *snapshot, const char *data, size_t len, ro
 
 /*
  * One run of the iterator. between is called for each chunk before its rows are
- * handed over. Returns 0; a negative errno of the output; or -ENODATA where the
- * iterator could not be read to its end.
+ * handed over; where it returns 0 they are not. Returns 1; 0 where that ended it; a
+ * negative errno of the output; or -ENODATA where the iterator could not be read to its end.
  */
 static int run(struct snapshot *snapshot, row_fn row, int (*between)(struct snapshot *))
 {
 	static char buffer[CHUNK] __attribute__((aligned(8)));
 	int fd = probe_open_iterator(snapshot->probe);
 	size_t len = 0;
-	int err = 0;
+	int go_on = 1;
 
 	if (fd < 0)
 		return -ENODATA;
-	while (!err) {
+	while (go_on > 0) {
 		ssize_t n = read(fd, buffer + len, sizeof(buffer) - len);
 		size_t whole;
 
@@ -91,23 +91,24 @@ static int run(struct snapshot *snapshot, row_fn row, int (*between)(struct snap
 			continue; /* many tasks that were of no interest; a signal */
 		if (n < 0) {
 			log_debug("the task iterator cannot be read: %s", strerror(errno));
-			err = -ENODATA;
+			go_on = -ENODATA;
 		}
 		if (n <= 0)
 			break;
 		len += (size_t)n;
 		whole = len - len % sizeof(struct nsmon_proc);
-		if (between) {
-			err = between(snapshot);
-			err = err < 0 ? err : 0;
+		if (between)
+			go_on = between(snapshot);
+		if (go_on > 0) {
+			int err = hand_over(snapshot, buffer, whole, row);
+
+			go_on = err ? err : 1;
 		}
-		if (!err)
-			err = hand_over(snapshot, buffer, whole, row);
 		len -= whole;
 		memmove(buffer, buffer + whole, len);
 	}
 	close(fd);
-	return err;
+	return go_on;
 }
 
 static void want(struct snapshot *snapshot, uint64_t at_ns)
@@ -124,6 +125,7 @@ int snapshot_first(struct snapshot *snapshot, struct probe *probe, struct stream
 
 	*snapshot = (struct snapshot){ .probe = probe, .stream = stream, .stop = stop };
 	err = probe_has_iterator(probe) ? run(snapshot, stream_seed, NULL) : -ENODATA;
+	err = err > 0 ? 0 : err;
 	probe_want_everyone(probe, false);
 	snapshot->works = err != -ENODATA;
 	if (!snapshot->works) {
@@ -201,8 +203,8 @@ static int run_pass(struct snapshot *snapshot, bool quiet)
 	stream_begin_batch(stream);
 	state_begin_pass(stream->state, stream_now_ns(stream), quiet);
 	err = run(snapshot, stream_pass_task, drain);
-	if (err)
-		return err;
+	if (err <= 0)
+		return err < 0 ? err : 1;
 	drained = drain(snapshot);
 	if (drained > 0) {
 		settle();
@@ -210,7 +212,7 @@ static int run_pass(struct snapshot *snapshot, bool quiet)
 	}
 	if (drained < 0)
 		return drained;
-	if (!drained) /* what ended may be among what was not read yet */
+	if (!drained) /* what ended may be among what was not read */
 		return 1;
 	err = stream_end_pass(stream);
 	return err ? err : state_unsure(stream->state) != 0;

@@ -139,7 +139,7 @@ def test_backend(tmp_path, claims, backend):
     records = lib.parse_json(run.stdout)
     assert records[0]["backend"] == backend
     # Each of these kernels has a function that can be probed beside the returns, which are not all seen.
-    assert "limit" not in claims["backends"][backend] and "next call" not in run.stderr.decode()
+    assert "limit" not in claims["backends"][backend] and "does next" not in run.stderr.decode()
     expected = lib.Expected(lib.read_book(book), failed=True)
     for case in only.split(","):
         if case not in expected.cannot:

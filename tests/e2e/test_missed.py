@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause
-"""What nsmon does about a birth whose programs the kernel skipped. Nobody can make a kernel skip them when it is wanted:
-these tests take out of nsmon's maps, by bpf(2), what a program would not have put there. Witnesses are the inode numbers
-in /proc of the process that nsmon may or may not follow."""
+"""What nsmon does about a birth, or the end of a call, whose programs the kernel skipped. Nobody can make a kernel skip them
+when it is wanted: these tests make nsmon's maps, by bpf(2), what they would be then. Witnesses are the inode numbers in
+/proc of the process that nsmon may or may not follow, and the test itself, which knows what it made unknown."""
 
 import ctypes
 import os
@@ -13,6 +13,7 @@ import subprocess
 
 import pytest
 
+import machine
 import nsmonlib as lib
 
 pytestmark = [pytest.mark.once, pytest.mark.anywhere]
@@ -129,3 +130,61 @@ def test_child_whose_birth_was_missed(tmp_path, missed):
     inum = int(out.read_text(encoding="ascii").split("[")[1].rstrip("]\n"))
     told = [r["inum"] for r in records if r["event"] == "ns" and r["type"] == "uts"]
     assert told == ([inum] if missed else [])
+
+
+# A process that makes a namespace when it is told to, and then does something else.
+CALLER = """
+import ctypes, os, sys
+libc = ctypes.CDLL(None)
+sys.stdin.readline()
+assert libc.unshare(0x04000000) == 0  # CLONE_NEWUTS
+print("done", flush=True)
+sys.stdin.readline()
+if sys.argv[1] == "fork":
+    child = os.fork()
+    if not child:
+        os._exit(0)
+    os.waitpid(child, 0)
+elif sys.argv[1] == "exec":
+    os.execv("/bin/true", ["true"])
+elif sys.argv[1] == "ns":
+    assert libc.unshare(0x08000000) == 0  # CLONE_NEWIPC
+"""
+
+
+@pytest.mark.parametrize("then", ["fork", "exec", "exit", "ns"])
+def test_call_whose_end_was_missed(tmp_path, then):
+    """With --failed: it changed nothing, and nobody knows whether it failed. It is counted as lost, before what comes next."""
+    where = variables()
+    with subprocess.Popen(["/usr/bin/python3", "-c", CALLER, then], stdin=subprocess.PIPE, stdout=subprocess.PIPE) as caller:
+        try:
+            with lib.Live(tmp_path, "--failed", "-p", caller.pid) as nsmon:
+                nsmon.wait_started()
+                caller.stdin.write(b"go\n")
+                caller.stdin.flush()
+                assert caller.stdout.readline() == b"done\n"
+                nsmon.wait_for(lambda r: r["event"] == "ns", "the change")
+                pending, bss = Map(nsmon, "pending"), Map(nsmon, "nsmon_bp.bss")
+                call = pending.get(caller.pid)
+                # struct pending: two sets; at its end reason, which of them, whether it was seen to be done
+                size, which = 12 * len(lib.TYPES), call[-12] & 1
+                call[(1 - which) * size : (2 - which) * size] = call[which * size : (1 + which) * size]
+                call[-16] = 1 + lib.REASONS.index("unshare")
+                call[-8] = 0
+                pending.put(caller.pid, call)
+                values = bss.get(0)
+                at, length = where["calls"]
+                values[at : at + length] = (int.from_bytes(values[at : at + length], "little") + 1).to_bytes(length, "little")
+                bss.put(0, values)
+                caller.stdin.write(b"go\n")
+                caller.stdin.flush()
+                assert caller.wait(lib.seconds(20)) == 0
+                assert nsmon.wait() == 0
+                records = lib.parse_json(nsmon.out)
+        finally:
+            caller.kill()
+    kinds = [r["event"] for r in records if r["event"] in ("lost", then)]
+    if then == "ns":
+        kinds.remove("ns")  # the one before
+    assert kinds.index("lost") < kinds.index(then)
+    assert sum(r["ns"] for r in records if r["event"] == "lost") == 1 or machine.overcounts()

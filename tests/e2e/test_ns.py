@@ -344,6 +344,7 @@ def test_other_tracers_come_and_go(tmp_path):
     steps = [tuple(map(int, line.split())) for i in range(1, MAKERS + 1)
              for line in (tmp_path / f"{i}.book").read_text(encoding="ascii").splitlines()]
     assert len(steps) > OTHERS
+    assert all(r["code"] == 0 for r in trace.of({step[0] for step in steps}, "exit"))
     for pid in {step[0] for step in steps}:
         wanted = []
         for _, child, inum in (step for step in steps if step[0] == pid):
