@@ -111,7 +111,8 @@ static bool mode_preempts(void)
  * uname(2) says how the kernel was built: "#1 SMP PREEMPT_DYNAMIC ...".
  * Trampolines only keep a program on its CPU; tracepoints kept it from being
  * preempted on 6.18, and do not on 7.3. A kprobe is not run while a task on its CPU is
- * inside bpf(2), which counts that since 6.7 (kernel/trace/bpf_trace.c:trace_call_bpf()).
+ * inside bpf(2), which since 5.11 may be preempted; 6.7 began to count that
+ * (kernel/trace/bpf_trace.c:trace_call_bpf()).
  */
 static void find_preemption(struct kernel *kernel)
 {
@@ -120,7 +121,8 @@ static void find_preemption(struct kernel *kernel)
 	kernel->preempts_tracepoints =
 		kernel->preempts_trampolines && !release_is_before(kernel->uname.release, 7, 0);
 	kernel->skips_kprobes_unseen =
-		kernel->preempts_trampolines && release_is_before(kernel->uname.release, 6, 7);
+		kernel->preempts_trampolines && release_is_before(kernel->uname.release, 6, 7) &&
+		!release_is_before(kernel->uname.release, 5, 11);
 }
 
 static bool have_capability(unsigned int capability)

@@ -180,7 +180,7 @@ struct {
  * (kernel/bpf/syscall.c, bpf_prog_get_recursion_context). There each program is
  * attached several times, as copies or by gates that call it, and the first that is
  * run for an event does the work: which one it was is remembered here, until the
- * last one. Those of unshare() and setns() may run twice, unharmed.
+ * last one. Those of unshare() and setns() may run twice: see may_be_this_call().
  */
 struct run_key {
 	__u64 of; /* the task's address and enum nsmon_kind */
@@ -433,7 +433,11 @@ static __always_inline void settle_missed(struct task_struct *task, struct pendi
 	count_lost(cpu, NSMON_NS, 1);
 }
 
-/* Where copies see the beginning of a call again, a moment later: if not, it is counted more than once. */
+/*
+ * Where copies see the beginning of a call again, a moment later. A guess: the same call,
+ * again at once, is not told from that, and one whose copies ran long after each other is
+ * counted as lost.
+ */
 static __always_inline bool may_be_this_call(const struct pending *p, enum nsmon_reason reason,
 					     __u64 flags)
 {

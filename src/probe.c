@@ -1063,7 +1063,8 @@ static uint64_t misses_of(const struct bpf_program *program)
  */
 static bool is_net(const struct nsmon_bpf *skel, const struct bpf_program *program)
 {
-	return program == skel->progs.fentry_switch || program == skel->progs.fentry_done;
+	return program == skel->progs.fentry_switch || program == skel->progs.fentry_done ||
+	       program == skel->progs.kprobe_switch || program == skel->progs.kprobe_done;
 }
 
 /* What the one that sees the work of a call done missed, if the program is one at such a call's end. */

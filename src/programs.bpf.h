@@ -408,7 +408,7 @@ int on_sys_exit(unsigned long long *ctx)
 	return end_of_body(ctx);
 }
 
-/* Those of system calls may run twice, unharmed. */
+/* Those of system calls may run twice: see may_be_this_call(). */
 #define SYSCALL_GATES(suffix)                                                                      \
 	SEC("?raw_tp/sys_enter")                                                                   \
 	int gate_sys_enter##suffix(unsigned long long *ctx)                                        \

@@ -194,7 +194,10 @@ static void settle(void)
 		;
 }
 
-/* Returns 1 where another pass is wanted, 0, or a negative errno. */
+/* Of a pass that did not see all tasks. */
+#define NOT_WHOLE 2
+
+/* Returns 1 where another pass is wanted, NOT_WHOLE, 0, or a negative errno. */
 static int run_pass(struct snapshot *snapshot, bool quiet)
 {
 	struct stream *stream = snapshot->stream;
@@ -204,7 +207,7 @@ static int run_pass(struct snapshot *snapshot, bool quiet)
 	state_begin_pass(stream->state, stream_now_ns(stream), quiet);
 	err = run(snapshot, stream_pass_task, drain);
 	if (err <= 0)
-		return err < 0 ? err : 1;
+		return err < 0 ? err : NOT_WHOLE;
 	drained = drain(snapshot);
 	if (drained > 0) {
 		settle();
@@ -238,7 +241,7 @@ int snapshot_repair(struct snapshot *snapshot)
 	uint64_t begin = now_ns();
 	bool loud = snapshot->loud;
 	uint64_t before = stream->totals.written[NSMON_PROC];
-	unsigned int passes = 0;
+	unsigned int passes = 0, whole = 0;
 	int more = 1, err;
 
 	if (!loud && snapshot->looks)
@@ -246,15 +249,18 @@ int snapshot_repair(struct snapshot *snapshot)
 	snapshot->loud = false;
 	snapshot->due_ns = 0;
 	probe_want_whole(snapshot->probe, true);
-	for (; more > 0 && passes < PASSES_MAX && (!*snapshot->stop || !passes); passes++)
-		more = run_pass(snapshot, !loud || passes > 0);
+	for (; more > 0 && passes < PASSES_MAX && (!*snapshot->stop || !passes); passes++) {
+		more = run_pass(snapshot, !loud || whole > 0);
+		whole += more != NOT_WHOLE;
+	}
 	probe_want_whole(snapshot->probe, false);
 	state_end_repair(stream->state);
 	snapshot->earliest_ns = now_ns() + PAUSE_NS;
 	if ((now_ns() - begin) * PAUSE_FACTOR > PAUSE_NS)
 		snapshot->earliest_ns = now_ns() + (now_ns() - begin) * PAUSE_FACTOR;
-	if (more == -ENODATA) {
+	if (more == -ENODATA || (more > 0 && !whole)) { /* it is for the next one to do */
 		snapshot->loud = loud;
+		snapshot->owes_end |= stream->totals.written[NSMON_PROC] != before;
 		want(snapshot, now_ns() + NS_PER_S);
 		return stream_flush(stream);
 	}

@@ -140,8 +140,8 @@ sys.stdin.readline()
 assert libc.unshare(0x04000000) == 0  # CLONE_NEWUTS
 print("done", flush=True)
 sys.stdin.readline()
-if sys.argv[1] == "fork":
-    child = os.fork()
+if sys.argv[1] == "fork":  # by a call that no program of nsmon's sees, where there is one
+    child = libc.syscall(57) if os.uname().machine == "x86_64" else os.fork()
     if not child:
         os._exit(0)
     os.waitpid(child, 0)
