@@ -21,7 +21,7 @@ class Run(typing.NamedTuple):
     once: bool = False  # looked at with one backend alone, the one that auto takes
     long: bool = False  # made, but not recorded: another stands for it where all is slow
     since: tuple = (0, 0)  # the first Linux on which the workload can do it
-    beside: str = ""  # where it is recorded, that is another nsmon beside the one of this run, of the same workload
+    beside: str = ""  # where it is recorded, that is another nsmon beside the one of this run, which is of the same workload
 
     @property
     def threads(self):
@@ -38,18 +38,18 @@ def _walk(seed, *more, workload="walk", **kwargs):
 
 RUNS = {
     "cases": Run("driver", ("cases",)),
-    "cases-threads": Run("driver", ("cases",), ("-T", "--failed")),
+    "cases-threads": Run("driver", ("cases",), ("-T", "--failed"), beside="cases"),
     "cases-text": Run("driver", ("cases",), form="text", once=True, beside="cases"),
     "cases-32": Run("driver32", ("cases",), ("--failed",)),
     "walk-1": _walk(1),
     "walk-2": _walk(2, long=True),
     "walk-3": _walk(3, long=True),
     "walk-8": _walk(8, "--threads", "8"),
-    "walk-8-threads": _walk(8, "--threads", "8", options=("-T", "--failed")),
+    "walk-8-threads": _walk(8, "--threads", "8", options=("-T", "--failed"), beside="walk-8"),
     "walk-32": _walk(32, workload="walk32", options=("--failed",)),
     # The ways into a mount namespace that only the newest kernels have.
     **{
-        f"newest-{way}{suffix}": Run("walk", ("--newest", way), options, since=since)
+        f"newest-{way}{suffix}": Run("walk", ("--newest", way), options, since=since, beside=suffix and f"newest-{way}")
         for way, since in (("unshare", (7, 1)), ("clone", (7, 1)), ("open_tree", (7, 0)), ("fsmount", (7, 1)))
         for suffix, options in (("", ()), ("-threads", ("-T", "--failed")))
     },
