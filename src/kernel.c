@@ -120,9 +120,9 @@ static void find_preemption(struct kernel *kernel)
 	kernel->preempts_trampolines = kernel->built_preemptible && mode_preempts();
 	kernel->preempts_tracepoints =
 		kernel->preempts_trampolines && !release_is_before(kernel->uname.release, 7, 0);
-	kernel->skips_kprobes_unseen =
-		kernel->preempts_trampolines && release_is_before(kernel->uname.release, 6, 7) &&
-		!release_is_before(kernel->uname.release, 5, 11);
+	kernel->skips_kprobes_unseen = kernel->preempts_trampolines &&
+				       release_is_before(kernel->uname.release, 6, 7) &&
+				       !release_is_before(kernel->uname.release, 5, 11);
 }
 
 static bool have_capability(unsigned int capability)
@@ -145,6 +145,7 @@ int kernel_read(struct kernel *kernel)
 	}
 	kernel->ids = find_ids();
 	kernel->counts_memlock = release_is_before(kernel->uname.release, 5, 11);
+	kernel->may_hide_call_end = release_is_before(kernel->uname.release, 6, 1);
 	kernel->may_close_bpf = release_is_before(kernel->uname.release, 5, 19);
 	find_preemption(kernel);
 	hierarchy_find(&kernel->hierarchy);

@@ -44,6 +44,7 @@ struct kernel {
 	bool preempts_tracepoints;
 	bool preempts_trampolines;
 	bool skips_kprobes_unseen;
+	bool may_hide_call_end; /* kernel/events/core.c cannot be traced: 5.10, not 6.1 */
 	struct hierarchy hierarchy; /* of cgroups */
 	bool cap_bpf; /* or CAP_SYS_ADMIN */
 	bool cap_perfmon; /* or CAP_SYS_ADMIN */

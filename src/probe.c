@@ -234,7 +234,8 @@ static size_t list_hooks(struct hook hooks[LINKS_MAX], const struct probe *probe
 		{ PROGRAMS(fexit_clone32), CLONE32_WRAPPER, false, true, failed },
 		{ PROGRAMS(fexit_clone3), SYSCALL_WRAPPER("clone3"), false, false, failed },
 		{ PROGRAMS(fexit_clone332), SYSCALL32_WRAPPER("clone3"), false, true, failed },
-		{ PROGRAM(fentry_done), CALL_END, false, true, ns },
+		{ PROGRAM(fentry_done), CALL_END, false, true, ns && !early },
+		{ PROGRAM(fentry_creds), "commit_creds", false, true, ns && early },
 		{ PROGRAMS(fentry_unshare), "ksys_unshare", false, false, ns },
 		{ PROGRAMS(fentry_setns), SYSCALL_WRAPPER("setns"), false, false, ns },
 		{ PROGRAMS(fentry_setns32), SYSCALL32_WRAPPER("setns"), false, true, ns },
@@ -631,6 +632,16 @@ static int load_skeleton(struct probe *probe)
 	return err;
 }
 
+/* Can what unshare() and setns() call when they have done their work not be traced? */
+static bool hides_call_end(const struct probe *probe, const struct kernel *kernel,
+			   const struct btf *btf)
+{
+	if (probe->backend == BACKEND_KPROBE)
+		return trial_kprobe_at(CALL_END) != 0;
+	return probe->backend == BACKEND_FENTRY && kernel->may_hide_call_end &&
+	       trial_trampoline_at(btf, CALL_END) != 0;
+}
+
 static int open_backend(struct probe *probe, const struct options *options,
 			const struct kernel *kernel, const struct btf *btf,
 			struct probe_refusal *refusal)
@@ -655,8 +666,7 @@ static int open_backend(struct probe *probe, const struct options *options,
 	configure(probe->skel, options, kernel);
 	configure_events(probe->skel, kernel, btf);
 	probe->skel->rodata->kernel_has.typed_task = probe->typed;
-	probe->tells_early = probe->backend == BACKEND_KPROBE && wants(options, NSMON_NS) &&
-			     trial_kprobe_at(CALL_END) != 0;
+	probe->tells_early = wants(options, NSMON_NS) && hides_call_end(probe, kernel, btf);
 	probe->skel->rodata->kernel_has.told_early = probe->tells_early;
 	probe->skel->rodata->kernel_has.enters_again =
 		(probe->backend == BACKEND_FENTRY && kernel->preempts_trampolines) ||

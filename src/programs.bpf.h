@@ -260,6 +260,14 @@ int BPF_PROG(fentry_done, struct task_struct *task)
 	return 0;
 }
 
+/* On 5.10, where that cannot be traced. */
+SEC("?fentry/commit_creds")
+int BPF_PROG(fentry_creds, struct cred *new)
+{
+	handle_creds(new);
+	return 0;
+}
+
 /* Backend kprobe: the same functions. */
 
 SEC("?kprobe/ksys_unshare")

@@ -9,6 +9,7 @@
 #include <bpf/btf.h>
 #include <errno.h>
 #include <linux/perf_event.h>
+#include <stdbool.h>
 #include <stdint.h>
 #include <stdio.h>
 #include <sys/syscall.h>
@@ -16,7 +17,7 @@
 
 #define KPROBE_TYPE_PATH "/sys/bus/event_source/devices/kprobe/type"
 
-int trial_trampoline(const struct btf *kernel, const char *function)
+static int try_trampoline(const struct btf *kernel, const char *function, bool attach)
 {
 	const struct bpf_insn nothing[] = {
 		{ .code = BPF_ALU64 | BPF_MOV | BPF_K, .dst_reg = BPF_REG_0, .imm = 0 },
@@ -25,7 +26,7 @@ int trial_trampoline(const struct btf *kernel, const char *function)
 	int id = btf__find_by_name_kind(kernel, function, BTF_KIND_FUNC);
 	LIBBPF_OPTS(bpf_prog_load_opts, opts, .expected_attach_type = BPF_TRACE_FENTRY,
 		    .attach_btf_id = (__u32)id);
-	int fd;
+	int fd, link, err = 0;
 
 	if (id < 0)
 		return 0;
@@ -33,8 +34,25 @@ int trial_trampoline(const struct btf *kernel, const char *function)
 			   sizeof(nothing) / sizeof(*nothing), &opts);
 	if (fd < 0)
 		return -errno;
+	if (attach) {
+		link = bpf_raw_tracepoint_open(NULL, fd);
+		if (link < 0)
+			err = -errno;
+		else
+			close(link);
+	}
 	close(fd);
-	return 0;
+	return err;
+}
+
+int trial_trampoline(const struct btf *kernel, const char *function)
+{
+	return try_trampoline(kernel, function, false);
+}
+
+int trial_trampoline_at(const struct btf *kernel, const char *function)
+{
+	return try_trampoline(kernel, function, true);
 }
 
 /* By perf_event_open(2), or by the files of tracefs; each comes with CONFIG_KPROBE_EVENTS. */

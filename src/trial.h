@@ -12,6 +12,9 @@ struct btf;
  */
 int trial_trampoline(const struct btf *kernel, const char *function);
 
+/* The same, and attaches it for a moment. Returns 0, also where there is no such function, or a negative errno. */
+int trial_trampoline_at(const struct btf *kernel, const char *function);
+
 /* Returns 0 where there are kprobes, or may be, else a negative errno. */
 int trial_kprobe(void);
 

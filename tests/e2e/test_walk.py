@@ -164,8 +164,8 @@ def sort_out(expected, records, name):
     return {key: (streams.get(key, []), actual.get(key, [])) for key in sorted(set(streams) | set(actual))}
 
 
-def compare(expected, records):
-    """Holds a stream against what the book lets one expect."""
+def compare(expected, records, spare=0):
+    """Holds a stream against what the book lets one expect; so many records may have been counted as lost."""
     name = f"seed {expected.begin.get('seed')}"
     stop = records[-1]
     for key, (want, got) in sort_out(expected, records, name).items():
@@ -175,7 +175,7 @@ def compare(expected, records):
                     f"{name}: record {i + 1} of task {key[0]}/{key[1]} is {got[i : i + 1]} and should be "
                     f"{want[i : i + 1]}; all of it: {got}; the book says: {want}; the end: {stop}"
                 )
-    assert stop["lost"] == 0 or machine.overcounts(), stop
+    assert stop["lost"] <= spare or machine.overcounts(), stop
     assert stop.get("switches") == stop.get("switches_known"), stop
 
 
@@ -186,13 +186,17 @@ class Walk:
     def __init__(self, recording, name, steps=STEPS):
         made = recording(name)
         self.book, self.threads = made.book, made.threads
+        self.spare = 0
+        if made.failed and machine.returns_are_few():
+            failed = [b for b in self.book if "errno" in b and b["op"] in ("unshare", "setns", "clone")]
+            self.spare = len(failed) - len([r for r in made.run.records if "errno" in r])
         # Attempts that failed are for the driver's cases to look at.
         self.records = [r for r in made.run.records if "errno" not in r]
         self.steps = [b for b in self.book if b.get("step")]
         assert len(self.steps) == steps or not steps
 
     def compare(self):
-        compare(Expected(self.book, self.threads), self.records)
+        compare(Expected(self.book, self.threads), self.records, self.spare)
 
 
 @pytest.fixture(scope="session")
